@@ -1,0 +1,13 @@
+//! Time stepping of `u_t = L u + N(u) + f`, and the derivatives of whole rollouts.
+
+mod etdrk;
+mod ifrk;
+mod imex;
+mod pipeline;
+mod plan;
+mod step;
+mod tableau;
+mod team;
+
+pub use plan::{Options, State, Stepper};
+pub use tableau::Scheme;
