@@ -4,6 +4,7 @@
 pub mod error;
 pub mod field;
 pub mod pde;
+pub mod run;
 pub mod spectral;
 pub mod stepper;
 
