@@ -623,10 +623,10 @@ fn exact_waves_satisfy_their_equations() {
     assert!(residual(&cgl, &ring, |x, t| cgl.plane_wave(0.5, x, t)) < 1e-10);
     let nls = NonlinearSchroedinger { dispersion: 0.7, cubic: 1.9 };
     assert!(residual(&nls, &ring, |x, t| nls.plane_wave(0.8, 1.5, x, t)) < 1e-10);
-    // The tails are exp(-20 eta) at the seam; the phase c x / 2 d must have the period of the box.
-    let (eta, wide) = (1.3, Grid::new(&[128], &[40.0]).unwrap());
-    let c = 2.0 * nls.dispersion * TAU / 40.0 * 3.0;
-    let centred = |x: f64, t: f64| nls.bright_soliton(eta, c, x - 20.0, t);
+    // The tails are exp(-30) at the seam and in the spectrum; the phase c x / 2 d must have the period of the box.
+    let wide = Grid::new(&[384], &[60.0]).unwrap();
+    let c = 2.0 * nls.dispersion * TAU / 60.0 * 3.0;
+    let centred = |x: f64, t: f64| nls.bright_soliton(1.0, c, x - 30.0, t);
     assert!(residual(&nls, &wide, centred) < 1e-9);
 }
 
