@@ -1,5 +1,6 @@
 //! Time stepping of `u_t = L u + N(u) + f`, and the derivatives of whole rollouts.
 
+mod adjoint;
 mod etdrk;
 mod ifrk;
 mod imex;
@@ -9,5 +10,6 @@ mod step;
 mod tableau;
 mod team;
 
+pub use adjoint::{Checkpoints, Gradient, Tape, Wanted};
 pub use plan::{Options, State, Stepper};
 pub use tableau::Scheme;
