@@ -5,6 +5,7 @@ pub mod error;
 pub mod field;
 pub mod pde;
 pub mod spectral;
+pub mod stepper;
 
 pub use error::{Error, Result};
 pub use num_complex::{Complex32, Complex64};
