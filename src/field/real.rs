@@ -48,10 +48,19 @@ pub trait Real:
 }
 
 macro_rules! impl_real {
-    ($t:ident) => {
+    ($t:ident, $avx512:ident, $avx2:ident, $neon:ident) => {
         impl Real for $t {
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = crate::spectral::simd::$avx512;
+            #[cfg(not(target_arch = "x86_64"))]
             type Avx512 = $t;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = crate::spectral::simd::$avx2;
+            #[cfg(not(target_arch = "x86_64"))]
             type Avx2 = $t;
+            #[cfg(target_arch = "aarch64")]
+            type Neon = crate::spectral::simd::$neon;
+            #[cfg(not(target_arch = "aarch64"))]
             type Neon = $t;
 
             const NAME: &'static str = stringify!($t);
@@ -69,5 +78,5 @@ macro_rules! impl_real {
     };
 }
 
-impl_real!(f32);
-impl_real!(f64);
+impl_real!(f32, F32x16, F32x8, F32x4);
+impl_real!(f64, F64x8, F64x4, F64x2);

@@ -234,3 +234,128 @@ impl<T: Real> Transform<T> {
         assert!(batch == batch_hat, "Transform: leading axes differ, {batch:?} and {batch_hat:?}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::TAU;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::spectral::testing::{complex_noise, distance, dot, dot_hat, noise, sample};
+
+    /// Boxes of 1 to 3 axes with even, odd and prime sizes.
+    pub(crate) fn any_grid() -> impl Strategy<Value = Grid> {
+        prop::collection::vec((4usize..12, 0.5f64..8.0), 1..=3).prop_map(|axes| {
+            let (shape, lengths): (Vec<_>, Vec<_>) = axes.into_iter().unzip();
+            Grid::new(&shape, &lengths).unwrap()
+        })
+    }
+
+    /// The definition, mode by mode.
+    fn naive_forward(grid: &Grid, u: &ArrayD<f64>) -> ArrayD<Complex<f64>> {
+        symbol::over_modes(grid, |m| {
+            let term = |(index, &u): (ndarray::IxDyn, &f64)| {
+                let turns: f64 = (0..m.len()).map(|i| m[i] as f64 * index[i] as f64 / grid.shape()[i] as f64).sum();
+                Complex::from_polar(u, -TAU * turns)
+            };
+            u.indexed_iter().map(term).sum()
+        })
+    }
+
+    #[test]
+    fn forward_is_the_unscaled_sum_over_points() {
+        for shape in [&[7][..], &[8], &[6, 5], &[5, 8], &[4, 5, 6], &[5, 4, 7]] {
+            let grid = Grid::new(shape, &vec![1.0; shape.len()]).unwrap();
+            let u = noise::<f64>(shape, 1);
+            let error = &Transform::plan(&grid).forward(u.view()) - &naive_forward(&grid, &u);
+            // At most 140 terms of size 1, each with a phase rounded at a few eps.
+            assert!(error.iter().all(|e| e.norm() < 1e-12), "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn a_cosine_has_coefficient_half_of_amplitude_times_points() {
+        let grid = Grid::new(&[8, 12], &[2.0, 3.0]).unwrap();
+        let u = sample(&grid, |x| 5.0 + 3.0 * (TAU * (2.0 * x[0] / 2.0 - x[1] / 3.0)).cos());
+        let u_hat = Transform::<f64>::plan(&grid).forward(u.view());
+        // Mode (2, -1) is stored as the conjugate of (-2, 1).
+        assert!((u_hat[[0, 0]] - 5.0 * 96.0).norm() < 1e-12);
+        assert!((u_hat[[6, 1]] - 3.0 * 96.0 / 2.0).norm() < 1e-12);
+        assert!(u_hat[[2, 1]].norm() < 1e-12);
+    }
+
+    #[test]
+    fn batch_axes_and_strided_views_transform_as_their_parts() {
+        let grid = Grid::new(&[6, 9], &[1.0, 1.0]).unwrap();
+        let transform = Transform::<f64>::plan(&grid);
+        let batch = noise::<f64>(&[2, 3, 6, 9], 2);
+        let batch_hat = transform.forward(batch.view());
+        let reversed = noise::<f64>(&[9, 6], 3);
+        for (b, c) in [(0, 0), (1, 2)] {
+            let part = batch.slice(ndarray::s![b, c, .., ..]).into_dyn();
+            assert_eq!(batch_hat.slice(ndarray::s![b, c, .., ..]).into_dyn(), transform.forward(part));
+        }
+        let copied = reversed.t().as_standard_layout().into_owned();
+        assert_eq!(transform.forward(reversed.t()), transform.forward(copied.view()));
+    }
+
+    #[test]
+    fn f32_agrees_with_f64() {
+        let grid = Grid::new(&[16, 12, 10], &[1.0; 3]).unwrap();
+        let u = noise::<f32>(grid.shape(), 4);
+        let single = Transform::<f32>::plan(&grid);
+        let u_hat = single.forward(u.view());
+        let double_hat = Transform::<f64>::plan(&grid).forward(u.mapv(f64::from).view());
+        // Coefficients are of size sqrt(1920) = 44; a few eps (6e-8) of that.
+        assert!(u_hat.iter().zip(&double_hat).all(|(s, d)| (s.re as f64 - d.re).hypot(s.im as f64 - d.im) < 1e-4));
+        assert!(distance(&single.inverse(u_hat.view()), &u) < 1e-6);
+    }
+
+    #[test]
+    #[should_panic(expected = "trailing axes must be [8], got [9]")]
+    fn a_wrong_shape_is_named() {
+        Transform::<f64>::plan(&Grid::cube(1, 8, 1.0).unwrap()).forward(noise(&[9], 0).view());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn inverse_undoes_forward(grid in any_grid(), seed in any::<u64>()) {
+            let transform = Transform::<f64>::plan(&grid);
+            let u = noise::<f64>(&[&[2], grid.shape()].concat(), seed);
+            prop_assert!(distance(&transform.inverse(transform.forward(u.view()).view()), &u) < 1e-13);
+        }
+
+        #[test]
+        fn parseval_holds_with_the_hermitian_weights(grid in any_grid(), seed in any::<u64>()) {
+            let transform = Transform::<f64>::plan(&grid);
+            let (u, v) = (noise::<f64>(grid.shape(), seed), noise::<f64>(grid.shape(), seed ^ 1));
+            let (u_hat, v_hat) = (transform.forward(u.view()), transform.forward(v.view()));
+            let weighted = &v_hat * &symbol::hermitian_weights::<f64>(&grid);
+            let n = grid.points() as f64;
+            // Sums of n terms of size at most 1.
+            prop_assert!((dot(&u, &v) - dot_hat(&u_hat, &weighted) / n).abs() < 1e-13 * n);
+        }
+
+        #[test]
+        fn vjp_forward_is_the_adjoint(grid in any_grid(), seed in any::<u64>()) {
+            let transform = Transform::<f64>::plan(&grid);
+            let (u, g) = (noise::<f64>(grid.shape(), seed), complex_noise::<f64>(&grid.half_shape(), seed ^ 1));
+            let left = dot_hat(&g, &transform.forward(u.view()));
+            let right = dot(&transform.vjp_forward(g.view()), &u);
+            prop_assert!((left - right).abs() < 1e-13 * grid.points() as f64 * (grid.points() as f64).sqrt());
+        }
+
+        #[test]
+        fn vjp_inverse_is_the_adjoint(grid in any_grid(), seed in any::<u64>()) {
+            // Coefficients without symmetry: the projection inside `inverse` belongs to the map.
+            let transform = Transform::<f64>::plan(&grid);
+            let (u_hat, v) = (complex_noise::<f64>(&grid.half_shape(), seed), noise::<f64>(grid.shape(), seed ^ 1));
+            let left = dot(&v, &transform.inverse(u_hat.view()));
+            let right = dot_hat(&transform.vjp_inverse(v.view()), &u_hat);
+            prop_assert!((left - right).abs() < 1e-13 * (grid.points() as f64).sqrt());
+        }
+    }
+}

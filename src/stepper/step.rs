@@ -21,6 +21,8 @@ pub(super) struct Work<T: Real> {
 
 /// [`Work`] as the workers see it.
 pub(super) struct SharedWork<T: Real> {
+    /// Number of the team.
+    pub team: usize,
     pub memory: SharedMemory<T>,
     /// `N(U_j)`, `j = 0 .. s`.
     pub n: Vec<Shared<T>>,
@@ -44,7 +46,7 @@ impl<T: Real> Work<T> {
         }
     }
 
-    pub fn share(&mut self) -> SharedWork<T> {
+    pub fn share(&mut self, team: usize) -> SharedWork<T> {
         let arrays = Shared::new(&mut self.arrays);
         let (len, s) = (self.sample_len, self.stages);
         let list = |from: usize, count: usize| -> Vec<Shared<T>> {
@@ -54,6 +56,7 @@ impl<T: Real> Work<T> {
             (from..from + count).map(|i| arrays.part(i * len, len)).collect()
         };
         SharedWork {
+            team,
             memory: self.memory.share(),
             n: list(0, s),
             u: list(s, s - 1),
@@ -435,7 +438,7 @@ impl<T: Real> Stepper<T> {
             self.teams.work.iter_mut().for_each(Work::with_tangents);
         }
         let context = StepContext { rhs: &*self.rhs, coefficients: &self.coefficients, stages: self.scheme.stages() };
-        let work: Vec<SharedWork<T>> = self.teams.work.iter_mut().map(Work::share).collect();
+        let work: Vec<SharedWork<T>> = self.teams.work.iter_mut().enumerate().map(|(team, w)| w.share(team)).collect();
         let (batch, threads, within_sample) = (self.batch, self.teams.threads, self.teams.within_sample);
         team::run(threads, |worker| {
             if within_sample {

@@ -7,8 +7,12 @@
 //! Both are unnormalised (the forward line transform takes a factor, which is free there). With the scalar vector
 //! (`W = 1`) they call `rustfft` and `realfft`, for any length; these are the oracle of the vector kernels.
 
+mod butterfly;
 mod column;
 mod line;
+mod stockham;
+#[cfg(test)]
+pub(super) mod testing;
 
 pub use column::ColumnFft;
 pub use line::LineFft;

@@ -5,10 +5,24 @@
 //! kernel's body then runs inside [`Lanes::vectorize`], which is compiled with the instruction set's features. So a
 //! binary built for a generic target is as fast as a native one.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod complex;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod vector;
 
+#[cfg(target_arch = "x86_64")]
+pub use avx2::{F32x8, F64x4};
+#[cfg(target_arch = "x86_64")]
+pub use avx512::{F32x16, F64x8};
 pub use complex::Complex;
+#[cfg(target_arch = "aarch64")]
+pub use neon::{F32x4, F64x2};
 
 use std::ops::{Add, Mul, Neg, Sub};
 
@@ -23,8 +37,11 @@ pub trait Lanes:
     /// The scalar in each lane.
     type Real: Real;
 
-    /// Number of lanes.
+    /// Number of lanes, a power of two of at most 16.
     const WIDTH: usize;
+
+    /// Whether this processor has the instruction set of this vector; nothing else may be called where it has not.
+    fn is_available() -> bool;
 
     /// All lanes equal to `x`.
     fn splat(x: Self::Real) -> Self;
@@ -58,12 +75,22 @@ pub trait Lanes:
     /// Lanes in reverse order.
     fn reverse(self) -> Self;
 
+    /// The lanes of even and of odd index of the sequence `a, b`.
+    fn deinterleave(a: Self, b: Self) -> (Self, Self);
+
+    /// Inverse of [`Lanes::deinterleave`].
+    fn interleave(even: Self, odd: Self) -> (Self, Self);
+
     /// Transposes the `WIDTH x WIDTH` tile whose row `i` is `tile[i]`, in registers.
     fn transpose(tile: &mut [Self]);
 
     /// Runs `f` compiled with the features of this vector's instruction set.
     ///
     /// Call this around whole loops, never inside one.
+    ///
+    /// # Panics
+    ///
+    /// If the processor lacks the instruction set.
     fn vectorize<R>(f: impl FnOnce() -> R) -> R;
 }
 
@@ -101,5 +128,101 @@ impl Isa {
     /// Whether this processor can run it.
     pub fn is_available(self) -> bool {
         self == Self::Scalar || (self <= Self::detect() && (self == Self::Neon) == cfg!(target_arch = "aarch64"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spectral::fft::testing::{for_each_vector, noise};
+
+    fn vector<V: Lanes>(x: &[f64]) -> V {
+        let reals: Vec<V::Real> = x.iter().map(|&x| V::Real::of(x)).collect();
+        assert_eq!(reals.len(), V::WIDTH);
+        // SAFETY: there are W reals.
+        unsafe { V::load(reals.as_ptr()) }
+    }
+
+    fn lanes<V: Lanes>(v: V) -> Vec<V::Real> {
+        let mut reals = vec![V::Real::of(0.0); V::WIDTH];
+        // SAFETY: there are W reals.
+        unsafe { v.store(reals.as_mut_ptr()) };
+        reals
+    }
+
+    fn arithmetic<V: Lanes>() {
+        let w = V::WIDTH;
+        let (x, y, z) = (noise(w, 1), noise(w, 2), noise(w, 3));
+        let (a, b, c) = (vector::<V>(&x), vector::<V>(&y), vector::<V>(&z));
+        let scalar = |f: fn(V::Real, V::Real, V::Real) -> V::Real| -> Vec<V::Real> {
+            (0..w).map(|l| f(V::Real::of(x[l]), V::Real::of(y[l]), V::Real::of(z[l]))).collect()
+        };
+        assert_eq!(lanes(a + b), scalar(|a, b, _| a + b));
+        assert_eq!(lanes(a - b), scalar(|a, b, _| a - b));
+        assert_eq!(lanes(a * b), scalar(|a, b, _| a * b));
+        assert_eq!(lanes(a.over(b)), scalar(|a, b, _| a / b));
+        assert_eq!(lanes(-a), scalar(|a, _, _| -a));
+        assert_eq!(lanes(V::splat(V::Real::of(x[0]))), vec![V::Real::of(x[0]); w]);
+        let same = |vector: V, scalar: Vec<V::Real>| {
+            for (v, s) in lanes(vector).into_iter().zip(scalar) {
+                // Operands are below one, so one rounding that the fused operation leaves out is at most eps / 2.
+                assert!((v - s).as_f64().abs() <= <V::Real as num_traits::Float>::epsilon().as_f64());
+            }
+        };
+        same(a.madd(b, c), scalar(|a, b, c| a * b + c));
+        same(a.msub(b, c), scalar(|a, b, c| a * b - c));
+        same(a.nmadd(b, c), scalar(|a, b, c| c - a * b));
+    }
+
+    #[test]
+    fn arithmetic_equals_that_of_the_scalar_in_each_lane() {
+        for_each_vector!(arithmetic);
+    }
+
+    fn shuffles<V: Lanes>() {
+        let w = V::WIDTH;
+        let x: Vec<f64> = (0..w * w).map(|i| i as f64).collect();
+        let of = |x: Vec<f64>| -> Vec<V::Real> { x.into_iter().map(V::Real::of).collect() };
+        let rows: Vec<V> = x.chunks(w).map(vector).collect();
+        assert_eq!(lanes(rows[0].reverse()), of((0..w).rev().map(|l| l as f64).collect()));
+
+        let pair: Vec<f64> = (0..2 * w).map(|l| l as f64).collect();
+        let (a, b) = (vector::<V>(&pair[..w]), vector::<V>(&pair[w..]));
+        let (even, odd) = V::deinterleave(a, b);
+        if w > 1 {
+            assert_eq!(lanes(even), of((0..w).map(|l| 2.0 * l as f64).collect()));
+            assert_eq!(lanes(odd), of((0..w).map(|l| 2.0 * l as f64 + 1.0).collect()));
+        }
+        let (first, second) = V::interleave(even, odd);
+        assert_eq!([lanes(first), lanes(second)], [lanes(a), lanes(b)]);
+
+        let mut tile = rows;
+        V::transpose(&mut tile);
+        for (i, row) in tile.into_iter().enumerate() {
+            assert_eq!(lanes(row), of((0..w).map(|l| (l * w + i) as f64).collect()), "row {i}");
+        }
+    }
+
+    #[test]
+    fn shuffles_move_every_lane_to_its_place() {
+        for_each_vector!(shuffles);
+    }
+
+    fn product<V: Lanes>() {
+        let w = V::WIDTH;
+        let (x, y) = (noise(2 * w, 4), noise(2 * w, 5));
+        let z = Complex::new(vector::<V>(&x[..w]), vector(&x[w..])) * Complex::new(vector(&y[..w]), vector(&y[w..]));
+        let (re, im) = V::vectorize(|| (lanes(z.re), lanes(z.im)));
+        for l in 0..w {
+            let exact = num_complex::Complex::new(x[l], x[w + l]) * num_complex::Complex::new(y[l], y[w + l]);
+            // Three roundings of operands and result, all below 2.
+            let tolerance = 4.0 * <V::Real as num_traits::Float>::epsilon().as_f64();
+            assert!((re[l].as_f64() - exact.re).abs() < tolerance && (im[l].as_f64() - exact.im).abs() < tolerance);
+        }
+    }
+
+    #[test]
+    fn complex_product_is_that_of_each_lane() {
+        for_each_vector!(product);
     }
 }

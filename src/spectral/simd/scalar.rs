@@ -9,6 +9,11 @@ macro_rules! impl_scalar {
             const WIDTH: usize = 1;
 
             #[inline(always)]
+            fn is_available() -> bool {
+                true
+            }
+
+            #[inline(always)]
             fn splat(x: $t) -> Self {
                 x
             }
@@ -49,6 +54,16 @@ macro_rules! impl_scalar {
             #[inline(always)]
             fn reverse(self) -> Self {
                 self
+            }
+
+            #[inline(always)]
+            fn deinterleave(a: Self, b: Self) -> (Self, Self) {
+                (a, b)
+            }
+
+            #[inline(always)]
+            fn interleave(even: Self, odd: Self) -> (Self, Self) {
+                (even, odd)
             }
 
             #[inline(always)]

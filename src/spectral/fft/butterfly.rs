@@ -1,0 +1,104 @@
+//! Transforms of a few points in registers, `X_k = sum_j z_j exp(-2 pi i j k / R)`.
+
+use num_traits::FloatConst;
+
+use crate::field::Real;
+use crate::spectral::simd::{Complex, Lanes};
+
+/// Transforms `R` = 1, 2, 3, 4, 5, 7, 8 or 16 points in place, result in natural order.
+#[inline(always)]
+pub(super) fn dft<V: Lanes, const R: usize>(z: &mut [Complex<V>; R]) {
+    const FITS: &str = "the arm's length is R";
+    match R {
+        1 => {}
+        2 => (z[0], z[1]) = (z[0] + z[1], z[0] - z[1]),
+        4 => dft4((&mut z[..]).try_into().expect(FITS)),
+        8 => dft8((&mut z[..]).try_into().expect(FITS)),
+        16 => dft16((&mut z[..]).try_into().expect(FITS)),
+        _ => dft_odd(z),
+    }
+}
+
+#[inline(always)]
+fn dft4<V: Lanes>(z: &mut [Complex<V>; 4]) {
+    let (a, b) = (z[0] + z[2], z[0] - z[2]);
+    let (c, d) = (z[1] + z[3], (z[1] - z[3]).mul_neg_i());
+    *z = [a + c, b + d, a - c, b - d];
+}
+
+/// Two transforms of half the length, of the points of even and of odd index, then `X_k = E_k + w^k O_k` and
+/// `X_{k+4} = E_k - w^k O_k` with `w = (1 - i) / sqrt 2`. The root is left to the last, fused, additions.
+#[inline(always)]
+fn dft8<V: Lanes>(z: &mut [Complex<V>; 8]) {
+    let mut e = [z[0], z[2], z[4], z[6]];
+    let mut o = [z[1], z[3], z[5], z[7]];
+    dft4(&mut e);
+    dft4(&mut o);
+    let root = V::splat(V::Real::FRAC_1_SQRT_2());
+    let one = Complex::new(o[1].re + o[1].im, o[1].im - o[1].re);
+    let two = o[2].mul_neg_i();
+    let three = Complex::new(o[3].im - o[3].re, -(o[3].re + o[3].im));
+    *z = [
+        e[0] + o[0],
+        e[1].add_scaled(root, one),
+        e[2] + two,
+        e[3].add_scaled(root, three),
+        e[0] - o[0],
+        sub_scaled(e[1], root, one),
+        e[2] - two,
+        sub_scaled(e[3], root, three),
+    ];
+}
+
+/// As [`dft8`], one level up; `w^k = c (1 - i t)` with `c = cos(pi k / 8)`, `t = tan(pi k / 8)`.
+#[inline(always)]
+fn dft16<V: Lanes>(z: &mut [Complex<V>; 16]) {
+    let mut e = [z[0], z[2], z[4], z[6], z[8], z[10], z[12], z[14]];
+    let mut o = [z[1], z[3], z[5], z[7], z[9], z[11], z[13], z[15]];
+    dft8(&mut e);
+    dft8(&mut o);
+    (z[0], z[8]) = (e[0] + o[0], e[0] - o[0]);
+    let two = o[4].mul_neg_i();
+    (z[4], z[12]) = (e[4] + two, e[4] - two);
+    for k in [1, 2, 3, 5, 6, 7] {
+        let angle = std::f64::consts::FRAC_PI_8 * k as f64;
+        let (c, t) = (V::splat(V::Real::of(angle.cos())), V::splat(V::Real::of(angle.tan())));
+        let turned = Complex::new(t.madd(o[k].im, o[k].re), t.nmadd(o[k].re, o[k].im));
+        (z[k], z[k + 8]) = (e[k].add_scaled(c, turned), sub_scaled(e[k], c, turned));
+    }
+}
+
+/// `z - a y`, with real `a`.
+#[inline(always)]
+fn sub_scaled<V: Lanes>(z: Complex<V>, a: V, y: Complex<V>) -> Complex<V> {
+    Complex::new(a.nmadd(y.re, z.re), a.nmadd(y.im, z.im))
+}
+
+/// Odd `R`: with `s_j = z_j + z_{R-j}` and `d_j = z_j - z_{R-j}`,
+/// `X_k, X_{R-k} = z_0 + sum_j cos(2 pi j k / R) s_j -+ i sum_j sin(2 pi j k / R) d_j`.
+#[inline(always)]
+fn dft_odd<V: Lanes, const R: usize>(z: &mut [Complex<V>; R]) {
+    let mut x = [z[0]; R];
+    for j in 1..=R / 2 {
+        x[0] = x[0] + (z[j] + z[R - j]);
+    }
+    for k in 1..=R / 2 {
+        let mut even = z[0];
+        let mut odd = Complex::zero();
+        for j in 1..=R / 2 {
+            let [cos, sin] = root_of_unity::<V, R>(j * k % R);
+            even = even.add_scaled(cos, z[j] + z[R - j]);
+            odd = odd.add_scaled(sin, z[j] - z[R - j]);
+        }
+        let odd = odd.mul_neg_i();
+        (x[k], x[R - k]) = (even + odd, even - odd);
+    }
+    *z = x;
+}
+
+/// `cos` and `sin` of `2 pi j / R`.
+#[inline(always)]
+fn root_of_unity<V: Lanes, const R: usize>(j: usize) -> [V; 2] {
+    let angle = std::f64::consts::TAU * j as f64 / R as f64;
+    [V::splat(V::Real::of(angle.cos())), V::splat(V::Real::of(angle.sin()))]
+}
