@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod field;
+pub mod plot;
 pub mod spectral;
 
 pub use error::{Error, Result};
