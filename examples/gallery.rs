@@ -77,9 +77,7 @@ fn main() -> Result<()> {
 
     let field =
         |t: f64| HeatMap::field(vorticity(128, t).view(), [TAU, TAU], Quantity::Signed).smooth().label("ω (1/s)");
-    let mut space_time =
-        HeatMap::space_time(waves().view(), 32.0 * PI, [0.0, 150.0], Quantity::Signed).label("u(x, t)");
-    space_time.aspect = Some(0.8);
+    let space_time = HeatMap::space_time(waves().view(), 32.0 * PI, [0.0, 150.0], Quantity::Signed).label("u(x, t)");
     save("field", &Figure::single_column().row([field(0.3)]))?;
     save("space_time", &Figure::single_column().row([space_time.clone()]))?;
     save("spectrum", &Figure::single_column().row([spectrum()]))?;
@@ -101,8 +99,8 @@ fn main() -> Result<()> {
     save("mixed", &mixed.lettered())?;
 
     let t = Array1::linspace(0.0, 4e5, 200).to_vec();
-    let energy: Vec<f64> = t.iter().map(|t| 1e-4 * (1.0 + 1e-2 * (t / 3e4).sin())).collect();
-    let drift: Vec<f64> = t.iter().map(|t| 1000.0 + 2e-3 * (t / 5e4).cos()).collect();
+    let energy: Vec<f64> = t.iter().map(|t: &f64| 1e-4 * (1.0 + 1e-2 * (t / 3e4).sin())).collect();
+    let drift: Vec<f64> = t.iter().map(|t: &f64| 1000.0 + 2e-3 * (t / 5e4).cos()).collect();
     let factors =
         Figure::double_column()
             .row([(energy, "energy"), (drift, "mass")].map(|(y, name)| {

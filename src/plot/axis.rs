@@ -134,8 +134,9 @@ fn linear(lo: f64, hi: f64, fits: Fits) -> Ticks {
     let span = hi - lo;
     let largest = lo.abs().max(hi.abs());
     // A common offset when the digits that vary lie behind three or more that do not.
-    let quantum = 10f64.powf(span.log10().ceil() + 1.0);
-    let offset = if span < 2e-3 * largest { (lo / quantum).floor() * quantum } else { 0.0 };
+    let place = span.log10().ceil() as i32;
+    let quantum = 10f64.powi(place);
+    let offset = if span < 2e-3 * largest { (0.5 * (lo + hi) / quantum).round() * quantum } else { 0.0 };
     let reach = (lo - offset).abs().max((hi - offset).abs());
     let exponent = reach.log10().floor() as i32;
     let exponent = if (-2..4).contains(&exponent) { 0 } else { exponent };
@@ -143,7 +144,7 @@ fn linear(lo: f64, hi: f64, fits: Fits) -> Ticks {
     let mut factor = if exponent == 0 { String::new() } else { format!("×{}", power_of_ten(exponent)) };
     if offset != 0.0 {
         let sign = if offset < 0.0 { "−" } else { "+" };
-        let text = format!("{}", offset.abs());
+        let text = fixed(offset.abs(), (-place).max(0) as usize);
         factor = format!("{factor}{}{sign}{text}", if factor.is_empty() { "" } else { " " });
     }
     let major = candidates(lo - offset, hi - offset)
@@ -265,7 +266,7 @@ mod tests {
         assert_eq!((l[0].as_str(), l.last().unwrap().as_str(), factor.as_str()), ("0", "4", "×10⁻⁵"));
         assert_eq!(labels(Scale::Linear, [0.0, 2e6], 200.0).1, "×10⁶");
         let (l, factor) = labels(Scale::Linear, [1000.001, 1000.003], 300.0);
-        assert_eq!(factor, "×10⁻³ +1000");
+        assert_eq!(factor, "×10⁻³ +1000.00");
         assert_eq!((l[0].as_str(), l.last().unwrap().as_str()), ("1.0", "3.0"));
     }
 

@@ -235,12 +235,14 @@ mod tests {
         let mut palette = Palette::of(&Figure::single_column().row([like]));
         assert!(palette.colours.len() <= 256);
         for &c in ColourMap::RedBlue.table() {
-            let found = palette.colours[usize::from(palette.index(c))];
+            let index = usize::from(palette.index(c));
+            let found = palette.colours[index];
             let largest = (0..3).map(|j| c[j].abs_diff(found[j])).max().unwrap();
             // Steps of 4 in the look-up and 231 instead of 256 colours.
             assert!(largest <= 5, "{c:?} {found:?}");
         }
-        assert_eq!(palette.colours[usize::from(palette.index([255; 3]))], [255; 3]);
+        let white = usize::from(palette.index([255; 3]));
+        assert_eq!(palette.colours[white], [255; 3]);
     }
 
     #[test]

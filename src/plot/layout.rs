@@ -119,19 +119,28 @@ impl View<'_> {
         let [before, after] = x.overhang(w);
         let bar = self.bar.as_ref().map_or(0.0, |bar| BAR_GAP + BAR_WIDTH + bar.breadth());
         // Half a label of a vertical axis may stand above its end.
-        let mut top = 0.5 * TICK_LINE;
-        top += self.factor_line();
+        let mut top = 0.5 * TICK_LINE + self.factor_line();
         if !self.title.is_empty() {
-            top = top.max(LABEL_PAD + self.factor_line() + LABEL_LINE);
+            top = top.max(self.title_rise(w) + LABEL_LINE);
         }
         Margins { left: y.breadth().max(before), right: bar.max(after).max(0.5), top, bottom: x.depth() }
     }
 
+    /// Whether the axis and the colour bar have a common factor above them.
+    fn factors(&self) -> [bool; 2] {
+        [Some(&self.sides[1]), self.bar.as_ref()].map(|s| s.is_some_and(|s| s.labelled && !s.ticks.factor.is_empty()))
+    }
+
     /// Height of the line above the axes with the common factors of vertical axes.
     fn factor_line(&self) -> f64 {
-        let has_factor = |side: &Side| side.labelled && !side.ticks.factor.is_empty();
-        let any = has_factor(&self.sides[1]) || self.bar.as_ref().is_some_and(has_factor);
-        if any { TICK_LINE + PAD } else { 0.0 }
+        if self.factors().contains(&true) { TICK_LINE + PAD } else { 0.0 }
+    }
+
+    /// How far the baseline of the title is above axes of width `w`: over the factors it would run into.
+    fn title_rise(&self, w: f64) -> f64 {
+        let [axis, bar] = self.factors();
+        let collides = axis || (bar && width(&self.title, LABEL_SIZE) > w);
+        LABEL_PAD + if collides { self.factor_line() } else { 0.0 }
     }
 
     /// Height over width.
@@ -275,7 +284,9 @@ impl Grid {
             let m = view.margins([w, heights[view.row]]);
             let raise = |old: &mut f64, new: f64| *old = old.max(new);
             raise(&mut grid.left[view.column], m.left);
-            raise(&mut grid.right[view.column], m.right);
+            // The label of a colour bar keeps its distance from the axis of the next panel.
+            let apart = if view.bar.is_some() && view.column + 1 < columns { BAR_GAP } else { 0.0 };
+            raise(&mut grid.right[view.column], m.right + apart);
             raise(&mut grid.top[view.row], m.top);
             raise(&mut grid.bottom[view.row], m.bottom);
         }
@@ -335,7 +346,7 @@ fn draw_panel<'a>(scene: &mut Scene<'a>, view: &View<'a>, rect: Rect, cell: Rect
         draw_factor(scene, y, rect.x, rect.y);
     }
     if !view.title.is_empty() {
-        let baseline = rect.y - LABEL_PAD - view.factor_line();
+        let baseline = rect.y - view.title_rise(rect.w);
         let size = fit(&view.title, LABEL_SIZE, cell.w);
         let half = 0.5 * width(&view.title, size);
         // Centred over the axes if it fits there, otherwise moved into the cell.
