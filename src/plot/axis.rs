@@ -127,7 +127,7 @@ type Fits<'a> = &'a dyn Fn(&[(f64, String)]) -> bool;
 
 /// Multiples of 1, 2, 2.5 or 5 times a power of ten: the densest of at most seven whose labels fit.
 fn linear(lo: f64, hi: f64, fits: Fits) -> Ticks {
-    let multiple_of_pi = |v: f64| (v / PI - (v / PI).round()).abs() < 1e-9;
+    let multiple_of_pi = |v: f64| v == 0.0 || (v.abs() > 1.0 && (v / PI - (v / PI).round()).abs() < 1e-9);
     if multiple_of_pi(lo) && multiple_of_pi(hi) && lo.abs().max(hi.abs()) < 1e3 * PI {
         return in_units_of_pi((lo / PI).round(), (hi / PI).round(), fits);
     }
@@ -144,7 +144,7 @@ fn linear(lo: f64, hi: f64, fits: Fits) -> Ticks {
     let mut factor = if exponent == 0 { String::new() } else { format!("×{}", power_of_ten(exponent)) };
     if offset != 0.0 {
         let sign = if offset < 0.0 { "−" } else { "+" };
-        let text = fixed(offset.abs(), (-place).max(0) as usize);
+        let text = offset_text(offset.abs(), place);
         factor = format!("{factor}{}{sign}{text}", if factor.is_empty() { "" } else { " " });
     }
     let major = candidates(lo - offset, hi - offset)
@@ -160,6 +160,20 @@ fn linear(lo: f64, hi: f64, fits: Fits) -> Ticks {
         .find(|labels| labels.len() <= 7 && fits(labels))
         .unwrap_or_default();
     Ticks { major, minor: Vec::new(), factor }
+}
+
+/// `offset`, a multiple of 10ᵖˡᵃᶜᵉ, without trailing zeros; `2×10⁻⁹` if it is very large or small.
+fn offset_text(offset: f64, place: i32) -> String {
+    let exponent = offset.log10().floor() as i32;
+    let (scaled, suffix) = if (-3..5).contains(&exponent) {
+        (offset, String::new())
+    } else {
+        (offset / 10f64.powi(exponent), format!("×{}", power_of_ten(exponent)))
+    };
+    let decimals = if suffix.is_empty() { -place } else { exponent - place };
+    let digits = fixed(scaled, decimals.max(0) as usize);
+    let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { &digits };
+    format!("{digits}{suffix}")
 }
 
 /// Steps from fine to coarse with their multiples inside `[lo, hi]`, until none is left.
@@ -256,8 +270,8 @@ mod tests {
     #[test]
     fn linear_ticks_are_round_numbers() {
         assert_eq!(labels(Scale::Linear, [0.0, 1.0], 200.0).0, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
-        assert_eq!(labels(Scale::Linear, [-7.0, 7.0], 200.0).0, ["−5.0", "−2.5", "0.0", "2.5", "5.0"]);
-        assert_eq!(labels(Scale::Linear, [0.0, 100.0], 100.0).0, ["0", "25", "50", "75", "100"]);
+        assert_eq!(labels(Scale::Linear, [-7.0, 7.0], 200.0).0, ["−6", "−4", "−2", "0", "2", "4", "6"]);
+        assert_eq!(labels(Scale::Linear, [0.0, 100.0], 100.0).0, ["0", "20", "40", "60", "80", "100"]);
     }
 
     #[test]
@@ -266,8 +280,10 @@ mod tests {
         assert_eq!((l[0].as_str(), l.last().unwrap().as_str(), factor.as_str()), ("0", "4", "×10⁻⁵"));
         assert_eq!(labels(Scale::Linear, [0.0, 2e6], 200.0).1, "×10⁶");
         let (l, factor) = labels(Scale::Linear, [1000.001, 1000.003], 300.0);
-        assert_eq!(factor, "×10⁻³ +1000.00");
+        assert_eq!(factor, "×10⁻³ +1000");
         assert_eq!((l[0].as_str(), l.last().unwrap().as_str()), ("1.0", "3.0"));
+        assert_eq!(labels(Scale::Linear, [2e7, 2.0009e7], 300.0).1, "×10³ +2×10⁷");
+        assert_eq!(labels(Scale::Linear, [99999.0, 100001.0], 300.0).1, "+1×10⁵");
     }
 
     #[test]

@@ -255,16 +255,15 @@ mod tests {
 
     #[test]
     fn heat_map_colours_arrive_in_the_page() {
-        let map = HeatMap::new(array![[0.0, 1.0], [f64::NAN, 1.0]].view(), Quantity::Positive);
-        let pixels = Figure::new(2.0).row([map]).dpi(150.0).pixels().unwrap();
-        let count =
-            |c| (0..pixels.height).map(|y| (0..pixels.width).filter(|&x| pixels.at(x, y) == c).count()).sum::<usize>();
-        let [low, high] = [0.0, 1.0].map(|t| crate::plot::ColourMap::Viridis.at(t));
-        // Two cells of the high value, one low, one missing; the note and the frame hide a little.
-        let cell = count(low) as f64;
-        assert!(cell > 5000.0, "{cell}");
-        assert!((count(high) as f64 / cell - 2.0).abs() < 0.1);
-        assert!((count(MISSING) as f64 / cell - 1.0).abs() < 0.25);
+        let map = HeatMap::new(array![[0.0, 1.0], [1.0, f64::NAN]].view(), Quantity::Positive);
+        let pixels = Figure::new(3.0).row([map]).dpi(150.0).pixels().unwrap();
+        let all = || (0..pixels.height).flat_map(|y| (0..pixels.width).map(move |x| (x, y)));
+        let count = |c| all().filter(|&(x, y)| pixels.at(x, y) == c).count() as f64;
+        let [low, high] = [0.0, 1.0].map(|t| count(crate::plot::ColourMap::Viridis.at(t)));
+        let missing = count(MISSING);
+        // Two cells of the high value, one missing, one low with the note in it; lines and the bar change a few per cent.
+        assert!((high / missing - 2.0).abs() < 0.06, "{high} {missing}");
+        assert!(low > 0.6 * missing && low < missing, "{low} {missing}");
     }
 
     #[test]

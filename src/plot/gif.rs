@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn palette_changes_colours_by_less_than_a_step_of_the_map() {
+    fn palette_keeps_the_colours_of_the_map() {
         let like = HeatMap::field(fields(8, 1)[0].view(), [1.0, 1.0], Quantity::Signed);
         let mut palette = Palette::of(&Figure::single_column().row([like]));
         assert!(palette.colours.len() <= 256);
@@ -238,8 +238,8 @@ mod tests {
             let index = usize::from(palette.index(c));
             let found = palette.colours[index];
             let largest = (0..3).map(|j| c[j].abs_diff(found[j])).max().unwrap();
-            // Steps of 4 in the look-up and 231 instead of 256 colours.
-            assert!(largest <= 5, "{c:?} {found:?}");
+            // 3 from the steps of the look-up, 3 from having 231 instead of 256 colours.
+            assert!(largest <= 6, "{c:?} {found:?}");
         }
         let white = usize::from(palette.index([255; 3]));
         assert_eq!(palette.colours[white], [255; 3]);

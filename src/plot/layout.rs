@@ -4,7 +4,7 @@ use super::axis::{Scale, Ticks, ticks};
 use super::colour::Rgb;
 use super::figure::{Figure, Panel};
 use super::heat::HeatMap;
-use super::lines::Place;
+use super::lines::{Legend, Place};
 use super::scene::{Align, Mark, Rect, Scene};
 use super::text::{CAP, DESCENT, width};
 use super::{GREY, INK, LABEL_SIZE, TICK_SIZE};
@@ -51,6 +51,11 @@ impl Side {
         TICK + PAD + self.widest() + label
     }
 
+    /// Room that a colour bar takes beside its own width: its common factor may be the widest part.
+    fn bar_breadth(&self) -> f64 {
+        self.breadth().max(width(&self.ticks.factor, TICK_SIZE) - BAR_WIDTH)
+    }
+
     /// Room that a horizontal axis takes below its line.
     fn depth(&self) -> f64 {
         if !self.labelled {
@@ -83,7 +88,7 @@ fn horizontal_ticks(scale: Scale, limits: [f64; 2], length: f64) -> Ticks {
 }
 
 fn vertical_ticks(scale: Scale, limits: [f64; 2], length: f64) -> Ticks {
-    ticks(scale, limits, length, &|_| 2.0 * TICK_SIZE)
+    ticks(scale, limits, length, &|_| 1.55 * TICK_SIZE)
 }
 
 /// The colour bar of `map`, `height` points high.
@@ -117,13 +122,19 @@ impl View<'_> {
     fn margins(&self, [w, _]: [f64; 2]) -> Margins {
         let [x, y] = &self.sides;
         let [before, after] = x.overhang(w);
-        let bar = self.bar.as_ref().map_or(0.0, |bar| BAR_GAP + BAR_WIDTH + bar.breadth());
+        let legend = match self.panel {
+            Panel::Lines(plot) if plot.legend == Legend::Outside => {
+                plot.legend_size().map_or(0.0, |[w, _]| BAR_GAP + w)
+            }
+            _ => 0.0,
+        };
+        let bar = self.bar.as_ref().map_or(0.0, |bar| BAR_GAP + BAR_WIDTH + bar.bar_breadth());
         // Half a label of a vertical axis may stand above its end.
         let mut top = 0.5 * TICK_LINE + self.factor_line();
         if !self.title.is_empty() {
             top = top.max(self.title_rise(w) + LABEL_LINE);
         }
-        Margins { left: y.breadth().max(before), right: bar.max(after).max(0.5), top, bottom: x.depth() }
+        Margins { left: y.breadth().max(before), right: bar.max(legend).max(after).max(0.5), top, bottom: x.depth() }
     }
 
     /// Whether the axis and the colour bar have a common factor above them.
@@ -168,7 +179,7 @@ pub(super) fn scene(figure: &Figure) -> Result<Scene<'_>> {
         grid = Grid::of(&views, rows, columns, w, &heights);
         let total_height: f64 = heights.iter().sum::<f64>() + grid.between_rows();
         shared_bar = shared.map(|map| bar_side(map, total_height));
-        let bar = shared_bar.as_ref().map_or(0.0, |bar| BAR_GAP + BAR_WIDTH + bar.breadth());
+        let bar = shared_bar.as_ref().map_or(0.0, |bar| BAR_GAP + BAR_WIDTH + bar.bar_breadth());
         let taken = 2.0 * PAGE_MARGIN + grid.left.iter().chain(&grid.right).sum::<f64>() + bar;
         w = (page - taken - PANEL_GAP * (columns - 1) as f64) / columns as f64;
         if w < 18.0 {
@@ -208,7 +219,7 @@ pub(super) fn scene(figure: &Figure) -> Result<Scene<'_>> {
     }
     scene.height = y - PANEL_GAP + PAGE_MARGIN;
     if let (Some(map), Some(bar)) = (shared, &shared_bar) {
-        let x = page - PAGE_MARGIN - BAR_WIDTH - bar.breadth();
+        let x = page - PAGE_MARGIN - BAR_WIDTH - bar.bar_breadth();
         draw_bar(&mut scene, map, bar, Rect { x, y: extent[0], w: BAR_WIDTH, h: extent[1] - extent[0] });
     }
     if !figure.title.is_empty() {
@@ -304,6 +315,13 @@ fn fit(text: &str, size: f64, room: f64) -> f64 {
     (size * room / width(text, size)).min(size).max(1.0)
 }
 
+/// Size and centre of `text`: at `centre` if it fits between `from` and `to` there, otherwise moved and made smaller.
+fn place_text(text: &str, size: f64, centre: f64, [from, to]: [f64; 2]) -> (f64, f64) {
+    let size = fit(text, size, to - from);
+    let half = 0.5 * width(text, size);
+    (size, centre.min(to - half).max(from + half))
+}
+
 fn draw_panel<'a>(scene: &mut Scene<'a>, view: &View<'a>, rect: Rect, cell: Rect, letters: bool) {
     let [x, y] = &view.sides;
     match view.panel {
@@ -332,12 +350,13 @@ fn draw_panel<'a>(scene: &mut Scene<'a>, view: &View<'a>, rect: Rect, cell: Rect
 
     if x.labelled {
         let baseline = bottom + x.depth() - LABEL_SIZE * DESCENT;
-        let mut room = cell.w;
+        let mut end = cell.right();
         if !x.ticks.factor.is_empty() {
             scene.text([rect.right(), baseline], x.ticks.factor.clone(), TICK_SIZE, Align::End);
-            room = rect.w - 2.0 * (width(&x.ticks.factor, TICK_SIZE) + LABEL_PAD);
+            end = rect.right() - width(&x.ticks.factor, TICK_SIZE) - LABEL_PAD;
         }
-        scene.text([rect.x + 0.5 * rect.w, baseline], x.text.clone(), fit(&x.text, LABEL_SIZE, room), Align::Middle);
+        let (size, centre) = place_text(&x.text, LABEL_SIZE, rect.x + 0.5 * rect.w, [cell.x, end]);
+        scene.text([centre, baseline], x.text.clone(), size, Align::Middle);
     }
     if y.labelled {
         let baseline = cell.x + LABEL_SIZE * CAP;
@@ -347,11 +366,9 @@ fn draw_panel<'a>(scene: &mut Scene<'a>, view: &View<'a>, rect: Rect, cell: Rect
     }
     if !view.title.is_empty() {
         let baseline = rect.y - view.title_rise(rect.w);
-        let size = fit(&view.title, LABEL_SIZE, cell.w);
-        let half = 0.5 * width(&view.title, size);
-        // Centred over the axes if it fits there, otherwise moved into the cell.
+        let half = 0.5 * width(&view.title, LABEL_SIZE);
         let centre = if letters { rect.x + half } else { rect.x + 0.5 * rect.w };
-        let centre = centre.min(cell.right() - half).max(cell.x + half);
+        let (size, centre) = place_text(&view.title, LABEL_SIZE, centre, [cell.x, cell.right()]);
         scene.text([centre, baseline], view.title.clone(), size, Align::Middle);
     }
     if view.missing > 0 {
@@ -428,6 +445,7 @@ mod tests {
             LinePlot::new(Axis::new("t").unit("s"), Axis::new("kinetic energy").unit("m²/s²"))
                 .curve(Curve::new(&[0.0, 5e5], &[y, 1.001 * y], "a"))
                 .title("a long title of this panel")
+                .legend(Legend::Outside)
         };
         let log = LinePlot::new(Axis::new("k").log(), Axis::new("E").log()).curve(Curve::new(
             &[1.0, 3e4],

@@ -10,6 +10,12 @@ use super::{GREY, TICK_SIZE};
 use crate::error::{Error, Result};
 use crate::field::Real;
 
+/// Length of the line drawn in a legend, in points.
+const LEGEND_SAMPLE: f64 = 15.0;
+
+/// Distance of the entries of a legend.
+const LEGEND_ROW: f64 = 10.0;
+
 /// How the points of a curve are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stroke {
@@ -205,6 +211,8 @@ pub enum Legend {
     BottomLeft,
     /// Bottom right.
     BottomRight,
+    /// To the right of the axes.
+    Outside,
     /// Nowhere.
     Hidden,
 }
@@ -386,16 +394,16 @@ impl LinePlot {
         }
     }
 
+    /// Width and height of the legend, if there is one.
+    pub(super) fn legend_size(&self) -> Option<[f64; 2]> {
+        let labels = || self.curves.iter().map(|c| c.label.as_str()).filter(|label| !label.is_empty());
+        let widest = labels().map(|label| text::width(label, TICK_SIZE)).reduce(f64::max)?;
+        let size = [LEGEND_SAMPLE + 4.0 + widest + 4.0, LEGEND_ROW * labels().count() as f64 + 2.0];
+        (self.legend != Legend::Hidden).then_some(size)
+    }
+
     fn draw_legend(&self, scene: &mut Scene, rect: Rect, colours: &[Rgb], texts: &[Rect], lines: &[Vec<Point>]) {
-        let entries: Vec<(&Curve, Rgb)> =
-            self.curves.iter().zip(colours.iter().copied()).filter(|(c, _)| !c.label.is_empty()).collect();
-        if entries.is_empty() || self.legend == Legend::Hidden {
-            return;
-        }
-        const SAMPLE: f64 = 15.0;
-        const ROW: f64 = 10.0;
-        let widest = entries.iter().map(|(c, _)| text::width(&c.label, TICK_SIZE)).fold(0.0, f64::max);
-        let (w, h) = (SAMPLE + 4.0 + widest + 4.0, ROW * entries.len() as f64 + 2.0);
+        let Some([w, h]) = self.legend_size() else { return };
         let inset = 4.0;
         let [left, right] = [rect.x + inset, rect.right() - inset - w];
         let [top, bottom] = [rect.y + inset, rect.bottom() - inset - h];
@@ -405,6 +413,7 @@ impl LinePlot {
             Legend::TopRight => vec![[right, top]],
             Legend::BottomLeft => vec![[left, bottom]],
             Legend::BottomRight => vec![[right, bottom]],
+            Legend::Outside => vec![[rect.right() + inset, rect.y]],
             Legend::Best | Legend::Hidden => vec![
                 [right, top],
                 [left, bottom],
@@ -427,9 +436,10 @@ impl LinePlot {
         let at = candidates.into_iter().map(|at| (hidden(&at), at)).reduce(|a, b| if b.0 < a.0 { b } else { a });
         let Some((_, [x, y])) = at else { return };
         scene.fill(Rect { x, y, w, h }, [255; 3], 0.85);
-        for (j, (curve, colour)) in entries.into_iter().enumerate() {
-            let line = y + 1.0 + ROW * (j as f64 + 0.5);
-            let (from, to) = (x + 2.0, x + SAMPLE);
+        let entries = self.curves.iter().zip(colours.iter().copied()).filter(|(c, _)| !c.label.is_empty());
+        for (j, (curve, colour)) in entries.enumerate() {
+            let line = y + 1.0 + LEGEND_ROW * (j as f64 + 0.5);
+            let (from, to) = (x + 2.0, x + LEGEND_SAMPLE);
             if curve.band.is_some() {
                 scene.fill(Rect { x: from, y: line - 2.8, w: to - from, h: 5.6 }, colour, 0.22);
             }
@@ -441,7 +451,12 @@ impl LinePlot {
                 let points = curve.symbol.outline([0.5 * (from + to), line]);
                 scene.marks.push(Mark::Area { points, colour, opacity: 1.0 });
             }
-            scene.text([x + SAMPLE + 4.0, line + 0.36 * TICK_SIZE], curve.label.clone(), TICK_SIZE, Align::Start);
+            scene.text(
+                [x + LEGEND_SAMPLE + 4.0, line + 0.36 * TICK_SIZE],
+                curve.label.clone(),
+                TICK_SIZE,
+                Align::Start,
+            );
         }
     }
 }

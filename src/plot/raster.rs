@@ -98,7 +98,7 @@ impl Pixels {
         }
     }
 
-    /// A polyline with round joins: the coverage of a pixel is that of the nearest segment, so that crossings and
+    /// A polyline with round joins and straight ends: the coverage of a pixel is that of the nearest segment, so that crossings and
     /// joins are not drawn twice.
     fn stroke(&mut self, pieces: &[Vec<Point>], colour: Rgb, width: f64) {
         let half = 0.5 * width.max(1.0);
@@ -110,7 +110,8 @@ impl Pixels {
             let (x0, y0) = ((low[0] - reach).floor(), (low[1] - reach).floor());
             let (w, h) = ((high[0] + reach - x0).ceil() as usize + 1, (high[1] + reach - y0).ceil() as usize + 1);
             let mut mask = vec![0f32; w * h];
-            for s in points.windows(2) {
+            for (j, s) in points.windows(2).enumerate() {
+                let [is_first, is_last] = [j == 0, j + 2 == points.len()];
                 let (p, q) = ([s[0][0] - x0, s[0][1] - y0], [s[1][0] - x0, s[1][1] - y0]);
                 let d = [q[0] - p[0], q[1] - p[1]];
                 let length2 = d[0] * d[0] + d[1] * d[1];
@@ -127,10 +128,17 @@ impl Pixels {
                     let columns = (xa - reach).max(0.0) as usize..=((xb + reach) as usize).min(w - 1);
                     for column in columns {
                         let r = [column as f64 + 0.5 - p[0], y - p[1]];
-                        let t =
-                            if length2 > 0.0 { ((r[0] * d[0] + r[1] * d[1]) / length2).clamp(0.0, 1.0) } else { 0.0 };
+                        let t = if length2 > 0.0 { (r[0] * d[0] + r[1] * d[1]) / length2 } else { 0.0 };
+                        // Joins are round; the two ends of the polyline are cut straight.
+                        let before = if is_first { -t * length2.sqrt() } else { f64::NEG_INFINITY };
+                        let after = if is_last { (t - 1.0) * length2.sqrt() } else { f64::NEG_INFINITY };
+                        let end = (0.5 - before.max(after)).clamp(0.0, 1.0);
+                        let t = t.clamp(
+                            if is_first { f64::NEG_INFINITY } else { 0.0 },
+                            if is_last { f64::INFINITY } else { 1.0 },
+                        );
                         let distance = (r[0] - t * d[0]).hypot(r[1] - t * d[1]);
-                        let coverage = (half + 0.5 - distance).clamp(0.0, 1.0) as f32;
+                        let coverage = ((half + 0.5 - distance).clamp(0.0, 1.0) * end) as f32;
                         let cell = &mut mask[row.min(h - 1) * w + column];
                         *cell = cell.max(coverage);
                     }
@@ -260,8 +268,8 @@ mod tests {
         let mut p = blank(100, 100);
         p.stroke(&[vec![[10.0, 20.0], [40.0, 60.0], [70.0, 100.0 - 0.5]]], [0; 3], 3.0);
         let length = 50.0 + (30f64.powi(2) + 39.5f64.powi(2)).sqrt();
-        // Round caps add a disc, one half of it outside the image.
-        assert!((ink(&p) - 3.0 * length).abs() < 8.0, "{}", ink(&p));
+        // The wedge between the two segments at the join and 8-bit rounding stay below 2 pixels.
+        assert!((ink(&p) - 3.0 * length).abs() < 2.0, "{} {}", ink(&p), 3.0 * length);
     }
 
     #[test]
@@ -298,9 +306,11 @@ mod tests {
         };
         let flat = draw(false, [10.0, 40.0]);
         let turned = draw(true, [40.0, 49.0]);
+        // The text covers columns from 10 to the right, or rows from 48 upwards.
         for y in 0..59 {
             for x in 0..59 {
-                assert_eq!(flat.at(x, y), turned.at(y, 59 - x), "{x} {y}");
+                // Single-precision outlines may round to the next byte.
+                assert!(flat.at(x, y)[0].abs_diff(turned.at(y, 58 - x)[0]) <= 1, "{x} {y}");
             }
         }
         assert!(ink(&flat) > 30.0);

@@ -56,13 +56,15 @@ fn write_scene(out: &mut String, scene: &Scene, scale: f64) -> Result<()> {
                 out.push_str("/>\n");
             }
             Mark::Line { points, colour, width, dash } => {
+                // Axes meet in full corners; curves end at the frame.
+                let cap = if points.len() == 2 { " stroke-linecap=\"square\"" } else { "" };
                 let (points, colour) = (list(points), hex(*colour));
                 push(
                     out,
                     format_args!(r#"<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}""#),
                 );
                 if dash.is_empty() {
-                    out.push_str(" stroke-linecap=\"square\"/>\n");
+                    push(out, format_args!("{cap}/>\n"));
                 } else {
                     let dash: Vec<String> = dash.iter().map(f64::to_string).collect();
                     push(out, format_args!(" stroke-dasharray=\"{}\"/>\n", dash.join(",")));
