@@ -1,0 +1,2 @@
+//! Data on disk.
+pub mod hdf5;
