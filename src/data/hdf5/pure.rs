@@ -230,7 +230,7 @@ impl Sink for PureSink {
 
     fn write(&mut self, dataset: &str, start: &[usize], count: &[usize], values: Slice) -> Result<()> {
         check_slab(&self.path, dataset, &self.get(dataset)?.shape(), start, count, u64::MAX)?;
-        if values.len() != count.iter().product() {
+        if values.len() != count.iter().product::<usize>() {
             return Err(Error::shape(format!("values of {dataset}"), count, &[values.len()]));
         }
         match values {
