@@ -466,3 +466,141 @@ pub(super) fn times(path: &Path, frames: usize, found: Option<Vec<f64>>, options
 pub(super) fn stem(path: &Path) -> String {
     path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    }
+
+    /// `make_fixtures.py`: 1 + sum of index_k 10^-(k+1) over the axes in the order the layout's description gives.
+    fn value(index: &[usize]) -> f64 {
+        1.0 + index.iter().enumerate().map(|(k, &i)| i as f64 * 10f64.powi(-(k as i32) - 1)).sum::<f64>()
+    }
+
+    /// Compares one entry; values below 128 in f32 carry 2^-17 of error.
+    fn assert_at(array: &ArrayD<f64>, index: &[usize], expected: f64) {
+        let got = array[IxDyn(index)];
+        assert!((got - expected).abs() < 1e-5, "{index:?}: {got}, expected {expected}");
+    }
+
+    #[test]
+    fn layouts_are_detected_by_the_names_inside() {
+        for (name, layout) in [
+            ("the_well.hdf5", Layout::Well),
+            ("1D_Burgers_Sols_Nu0.01.hdf5", Layout::PdeBench),
+            ("2D_CFD_Rand_M0.1.hdf5", Layout::PdeBench),
+            ("2D_DarcyFlow_beta1.0.hdf5", Layout::PdeBench),
+            ("2D_diff-react_NA_NA.h5", Layout::PdeBench),
+            ("ns_incom_inhom_2d_512-0.h5", Layout::PdeBench),
+            ("fno_v73.mat", Layout::Matlab),
+            ("jax_cfd.nc", Layout::NetCdf),
+            ("apebench_train.npy", Layout::Npy),
+        ] {
+            assert_eq!(Layout::detect(&fixture(name)).unwrap(), layout, "{name}");
+        }
+        assert!(matches!(Layout::detect(&fixture("apebench.json")), Err(Error::Format { .. })));
+        assert!(matches!(Layout::detect(&fixture("conformance.h5")), Err(Error::Format { .. })));
+        assert!(matches!(Layout::detect(&fixture("none.h5")), Err(Error::Io { .. })));
+        assert!("hdf".parse::<Layout>().is_err());
+        assert!(Layout::ALL.iter().all(|l| l.name().parse::<Layout>().unwrap() == *l));
+    }
+
+    #[test]
+    fn the_well_is_read_with_missing_axes_repeated() {
+        let data = Dataset::open(&fixture("the_well.hdf5"), Some(Layout::Well)).unwrap();
+        assert_eq!((data.samples(), data.times().len(), data.grid().shape()), (3, 4, &[6, 5][..]));
+        assert_eq!(data.grid().lengths(), [1.5, 2.5]);
+        assert_eq!(data.parameters()["reynolds"], 100.0);
+        let pressure = data.read::<f64>("pressure", 2, 1..3, 1).unwrap();
+        assert_at(&pressure, &[1, 0, 5, 3], value(&[2, 2, 5, 3]));
+        let velocity = data.read::<f64>("velocity", 1, 0..4, 3).unwrap();
+        assert_eq!(velocity.shape(), [2, 2, 6, 5]);
+        assert_at(&velocity, &[1, 1, 4, 2], value(&[1, 3, 4, 2, 1]));
+        let stress = data.read::<f64>("stress", 0, 0..1, 1).unwrap();
+        assert_at(&stress, &[0, 2, 3, 4], value(&[0, 0, 3, 4, 1, 0]));
+        let depth = data.read::<f64>("depth", 2, 0..2, 1).unwrap();
+        assert_eq!(depth.shape(), [2, 1, 6, 5]);
+        assert_at(&depth, &[1, 0, 4, 3], value(&[4]));
+    }
+
+    #[test]
+    fn pdebench_flat_drops_the_stamp_too_many() {
+        let data = Dataset::open(&fixture("1D_Burgers_Sols_Nu0.01.hdf5"), Some(Layout::PdeBench)).unwrap();
+        assert_eq!((data.samples(), data.times().len()), (3, 4));
+        assert_eq!(data.warnings().len(), 1, "{:?}", data.warnings());
+        assert!((data.times()[3] - 0.03).abs() < 1e-8);
+        assert!((data.grid().lengths()[0] - 1.0).abs() < 1e-6, "cell centres span 1 - dx");
+        assert_eq!(data.parameters()["Nu"], 0.01);
+        assert_at(&data.read("u", 1, 0..4, 1).unwrap(), &[3, 0, 7], value(&[1, 3, 7]));
+
+        let flow = Dataset::open(&fixture("2D_CFD_Rand_M0.1.hdf5"), None).unwrap();
+        let names: Vec<_> = flow.fields().iter().map(|f| f.name.clone()).collect();
+        assert_eq!(names, ["density", "pressure", "Vx", "Vy"]);
+        assert_at(&flow.read("Vy", 1, 2..3, 1).unwrap(), &[0, 0, 4, 3], value(&[1, 2, 4, 3]) + 30.0);
+        assert_eq!(flow.parameters().len(), 3);
+
+        let darcy = Dataset::open(&fixture("2D_DarcyFlow_beta1.0.hdf5"), None).unwrap();
+        assert_eq!(darcy.times(), [0.0]);
+        assert_at(&darcy.read("nu", 2, 0..1, 1).unwrap(), &[0, 0, 4, 3], value(&[2, 4, 3]));
+        assert_at(&darcy.read("u", 2, 0..1, 1).unwrap(), &[0, 0, 4, 3], value(&[2, 0, 4, 3]));
+    }
+
+    #[test]
+    fn pdebench_groups_are_samples_in_numeric_order() {
+        let data = Dataset::open(&fixture("2D_diff-react_NA_NA.h5"), None).unwrap();
+        assert_eq!((data.samples(), data.fields().len()), (4, 2));
+        assert!((data.grid().lengths()[1] - 2.0).abs() < 1e-6);
+        // The fourth group is 0010; 1e2 in f32 carries 4e-6.
+        assert_at(&data.read("u1", 3, 0..4, 1).unwrap(), &[3, 0, 4, 5], value(&[3, 4, 5, 1]) + 100.0);
+        assert_at(&data.read("u0", 1, 2..3, 1).unwrap(), &[0, 0, 4, 5], value(&[2, 4, 5, 0]) + 10.0);
+    }
+
+    #[test]
+    fn pdebench_incompressible_needs_an_extent() {
+        let path = fixture("ns_incom_inhom_2d_512-0.h5");
+        let error = Dataset::open(&path, None).err().unwrap().to_string();
+        assert!(error.contains("extent"), "{error}");
+        let options = OpenOptions { extent: Some(vec![1.0, 1.0]), ..OpenOptions::default() };
+        let data = Dataset::open_with(&path, &options).unwrap();
+        assert!((data.times()[2] - 0.01).abs() < 1e-8);
+        assert_at(&data.read("velocity", 1, 1..3, 1).unwrap(), &[1, 1, 4, 3], value(&[1, 2, 4, 3, 1]));
+        assert_at(&data.read("force", 1, 0..3, 1).unwrap(), &[2, 1, 4, 3], value(&[1, 4, 3, 1]) + 20.0);
+    }
+
+    #[test]
+    fn matlab_axes_are_reversed() {
+        let data = Dataset::open(&fixture("fno_v73.mat"), None).unwrap();
+        assert_eq!((data.samples(), data.grid().shape(), data.times()), (4, &[5, 6][..], &[1.0, 2.0, 3.0][..]));
+        assert_eq!(data.grid().lengths(), [1.0, 1.0]);
+        assert_at(&data.read("u", 3, 0..3, 1).unwrap(), &[2, 0, 4, 5], value(&[3, 4, 5, 2]));
+        assert_at(&data.read("a", 2, 0..1, 1).unwrap(), &[0, 0, 4, 5], value(&[2, 4, 5]));
+    }
+
+    #[test]
+    fn netcdf_axes_follow_the_attached_scales() {
+        let data = Dataset::open(&fixture("jax_cfd.nc"), None).unwrap();
+        assert_eq!((data.samples(), data.grid().shape(), data.times().len()), (2, &[8, 4][..], 3));
+        // Coordinates are doubles: round-off only.
+        assert!((data.grid().lengths()[1] - std::f64::consts::TAU).abs() < 1e-14);
+        assert_eq!(data.parameters()["stable_time_step"], 0.007);
+        assert_at(&data.read("v", 1, 2..3, 1).unwrap(), &[0, 0, 7, 3], value(&[1, 2, 7, 3]) + 10.0);
+        assert_eq!(data.field("u").unwrap().attributes["offset"], Attr::Floats(vec![1.0, 0.5]));
+    }
+
+    #[test]
+    fn npy_windows_are_read_in_either_byte_order() {
+        for name in ["apebench_train.npy", "apebench_big_endian.npy"] {
+            let options = OpenOptions { extent: Some(vec![3.0; 2]), dt: Some(0.25), ..OpenOptions::default() };
+            let data = Dataset::open_with(&fixture(name), &options).unwrap();
+            assert_eq!((data.samples(), data.times().len(), data.grid().shape()), (3, 4, &[6, 6][..]));
+            assert_at(&data.read("u", 2, 1..4, 1).unwrap(), &[1, 1, 5, 4], value(&[2, 2, 1, 5, 4]));
+        }
+        let described = Dataset::open(&fixture("apebench_train.npy"), None).unwrap();
+        assert_eq!((described.times()[3], described.grid().lengths()), (0.75, &[3.0, 3.0][..]));
+        let error = Dataset::open(&fixture("apebench_big_endian.npy"), None).err().unwrap().to_string();
+        assert!(error.contains("dt"), "{error}");
+    }
+}
