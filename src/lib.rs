@@ -8,6 +8,7 @@ pub mod initial;
 pub mod pde;
 pub mod plot;
 pub mod run;
+pub mod simulate;
 pub mod spectral;
 pub mod stepper;
 

@@ -7,7 +7,7 @@ mod progress;
 pub mod seed;
 mod signal;
 
-pub use environment::{Environment, utc};
+pub use environment::{Environment, cores, utc};
 pub use exit::{Printer, exit_code, main};
 pub use progress::Progress;
 pub use signal::Interrupt;
