@@ -36,7 +36,7 @@ pub(crate) mod tests;
 mod writer;
 
 pub use header::{FieldSpec, Header, Precision, Provenance, Symmetry};
-pub(super) use reader::{expected_scales, open};
+pub(super) use reader::open;
 pub use writer::{FieldData, Writer};
 
 /// Version of the layout beyond The Well's own.
