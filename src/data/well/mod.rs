@@ -39,7 +39,7 @@ mod writer;
 
 pub use header::{FieldSpec, Header, Precision, Provenance, Symmetry};
 pub use provenance::ErrorCurves;
-pub(super) use reader::{expected_scales, open};
+pub(super) use reader::open;
 pub use writer::{FieldData, Writer};
 
 /// Version of the layout beyond The Well's own.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{AXES, COMPLETE, CONVENTIONS};
+use super::{COMPLETE, CONVENTIONS};
 use crate::data::dataset::{Dataset, Layout, OpenOptions, Place, Role, field, grid, stem, times};
 use crate::data::hdf5::{self, Attr, Source};
 use crate::error::{Error, Result};
@@ -103,17 +103,4 @@ fn provenance_texts(source: &dyn Source, name: &str) -> Result<Option<Vec<String
         return Ok(None);
     }
     Ok(source.attributes("/provenance")?.get(name).and_then(Attr::as_texts))
-}
-
-/// Path of the scale that each axis of a Well+ field carries.
-pub(in crate::data) fn expected_scales(roles: &[Role]) -> Vec<String> {
-    roles
-        .iter()
-        .map(|role| match role {
-            Role::Sample => "/sample".to_owned(),
-            Role::Time => "/time".to_owned(),
-            Role::Space(axis) => format!("/{}", AXES[*axis]),
-            Role::Channel => "/component".to_owned(),
-        })
-        .collect()
 }

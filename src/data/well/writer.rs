@@ -78,6 +78,7 @@ pub struct Writer {
     error_space_at: u64,
     error_curves_at: [u64; 2],
     frames: usize,
+    block: Vec<u8>,
 }
 
 /// Where a field lies.
@@ -182,6 +183,7 @@ impl Writer {
             error_space_at: place(ERROR_SPACE, 8)?.1,
             error_curves_at: [place(ERROR_CURVES[0], 8)?.1, place(ERROR_CURVES[1], 8)?.1],
             frames: source.info("/time")?.shape.iter().product(),
+            block: Vec::with_capacity(BLOCK),
         };
         Ok((writer, complete))
     }
@@ -189,6 +191,11 @@ impl Writer {
     /// Number of samples the file has room for.
     pub fn samples(&self) -> usize {
         self.complete.len()
+    }
+
+    /// Which samples are whole.
+    pub fn complete(&self) -> &[bool] {
+        &self.complete
     }
 
     /// Writes one sample and marks it complete once its numbers have reached the disk.
@@ -201,7 +208,6 @@ impl Writer {
     /// [`Error::Parameter`] for an index beyond the last sample, [`Error::Shape`] for data of the wrong size,
     /// [`Error::Io`] if the disk refuses; the sample then stays incomplete.
     pub fn write_sample(&mut self, index: usize, fields: &[FieldData], seed: u64, wall_seconds: f64) -> Result<()> {
-        self.check_index(index)?;
         if fields.len() != self.fields.len() {
             return Err(Error::shape("fields of a sample", &[self.fields.len()], &[fields.len()]));
         }
@@ -210,27 +216,58 @@ impl Writer {
                 return Err(Error::shape(&place.name, &place.sample_shape, &[data.len()]));
             }
         }
-        self.store(index, fields, seed, wall_seconds).map_err(|e| Error::io(&self.path, e))
+        for (field, data) in fields.iter().enumerate() {
+            self.write_part(index, field, 0, *data)?;
+        }
+        self.complete_sample(index, seed, wall_seconds)
     }
 
-    fn store(&mut self, index: usize, fields: &[FieldData], seed: u64, wall_seconds: f64) -> io::Result<()> {
-        let flag_at = self.complete_at + index as u64;
+    /// Writes consecutive numbers of one field of one sample, from number `first` of the sample's row-major order.
+    ///
+    /// For samples that do not fit into memory: write all parts, then call [`Writer::complete_sample`]. The first
+    /// part of a sample that was complete makes it incomplete.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::write_sample`].
+    pub fn write_part(&mut self, index: usize, field: usize, first: usize, data: FieldData) -> Result<()> {
+        self.check_index(index)?;
+        let place = self.fields.get(field).ok_or_else(|| {
+            Error::parameter("field index", field, format!("must be < {}", self.fields.len()))
+        })?;
+        if first.checked_add(data.len()).is_none_or(|end| end > place.values()) {
+            return Err(Error::shape(format!("{} from {first}", place.name), &place.sample_shape, &[data.len()]));
+        }
+        let at = place.offset + ((index * place.values() + first) * self.precision.bytes()) as u64;
+        self.put_values(index, at, data).map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// Marks a sample complete once its numbers have reached the disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::write_sample`].
+    pub fn complete_sample(&mut self, index: usize, seed: u64, wall_seconds: f64) -> Result<()> {
+        self.check_index(index)?;
+        self.put_flag(index, seed, wall_seconds).map_err(|e| Error::io(&self.path, e))
+    }
+
+    fn put_values(&mut self, index: usize, at: u64, data: FieldData) -> io::Result<()> {
         if self.complete[index] {
-            self.put(flag_at, &[0])?;
+            self.put(self.complete_at + index as u64, &[0])?;
             self.file.sync_data()?;
             self.complete[index] = false;
         }
-        let mut block = Vec::with_capacity(BLOCK);
-        for (place, data) in self.fields.iter().zip(fields) {
-            let bytes = place.values() * self.precision.bytes();
-            self.file.seek(SeekFrom::Start(place.offset + (index * bytes) as u64))?;
-            write_values(&mut self.file, *data, self.precision, &mut block)?;
-        }
+        self.file.seek(SeekFrom::Start(at))?;
+        write_values(&mut self.file, data, self.precision, &mut self.block)
+    }
+
+    fn put_flag(&mut self, index: usize, seed: u64, wall_seconds: f64) -> io::Result<()> {
         self.put(self.seed_at + 8 * index as u64, &seed.to_le_bytes())?;
         self.put(self.wall_at + 8 * index as u64, &wall_seconds.to_le_bytes())?;
         // The flag may reach the disk only after the numbers.
         self.file.sync_data()?;
-        self.put(flag_at, &[1])?;
+        self.put(self.complete_at + index as u64, &[1])?;
         self.complete[index] = true;
         Ok(())
     }
