@@ -161,17 +161,16 @@ impl<V: Lanes> Vector<V> {
                 // SAFETY: the caller's promise; a block of `block` elements starts at every multiple of it.
                 unsafe {
                     let element = 2 * V::WIDTH;
-                    let mut length = self.n;
+                    let (mut length, mut blocks) = (self.n, 1);
                     for Outer { radix, twiddles } in &self.outer {
                         let m = length / radix;
                         let layout = Layout { m, s: 1, out_p: 1, out_k: m };
-                        for start in (0..self.n).step_by(length) {
-                            let rows = Rows::<V>::new(data.add(start * element), 1, inverse);
+                        for block in 0..blocks {
+                            let rows = Rows::<V>::new(data.add(block * length * element), 1, inverse);
                             butterflies(*radix, layout, twiddles.as_ptr(), rows, rows);
                         }
-                        length = m;
+                        (length, blocks) = (m, blocks * radix);
                     }
-                    let blocks = self.n / self.block;
                     let last = self.inner.passes() - 1;
                     for b in 0..blocks {
                         let here = Rows::<V>::new(data.add(b * self.block * element), 1, inverse);
