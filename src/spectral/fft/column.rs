@@ -176,13 +176,13 @@ impl<V: Lanes> Vector<V> {
                         let here = Rows::<V>::new(data.add(b * self.block * element), 1, inverse);
                         let (buffer, there) = if blocks == 1 {
                             let scratch = Rows::new(scratch, 1, inverse);
-                            (scratch, if last % 2 == 0 { scratch } else { here })
+                            (scratch, if last.is_multiple_of(2) { scratch } else { here })
                         } else {
                             let start = scratch.add(self.place(b) * element);
                             (Rows::new(scratch.add(self.n * element), 1, inverse), Rows::new(start, blocks, inverse))
                         };
                         for index in 0..=last {
-                            let (from, to) = if index % 2 == 0 { (here, buffer) } else { (buffer, here) };
+                            let (from, to) = if index.is_multiple_of(2) { (here, buffer) } else { (buffer, here) };
                             self.inner.run(index, from, if index == last { there } else { to });
                         }
                     }

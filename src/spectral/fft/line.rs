@@ -47,7 +47,9 @@ impl<V: Lanes> LineFft<V> {
     /// False as well if the processor lacks the instruction set.
     pub fn supports(n: usize) -> bool {
         let rows = n / (2 * V::WIDTH);
-        n > 0 && V::is_available() && (V::WIDTH == 1 || n % (2 * V::WIDTH) == 0 && factorise::<V>(rows).is_some())
+        n > 0
+            && V::is_available()
+            && (V::WIDTH == 1 || n.is_multiple_of(2 * V::WIDTH) && factorise::<V>(rows).is_some())
     }
 
     /// Plans lines of `n` points with modes `0..=cut`, `cut < n / 2` (rounded up), and the forward factor.

@@ -25,7 +25,7 @@ pub(super) fn factorise<V: Lanes>(n: usize) -> Option<Vec<usize>> {
     let mut rest = n;
     let mut factors = Vec::new();
     for radix in [7, 5, 3, 4, 2] {
-        while rest > 0 && rest % radix == 0 {
+        while rest > 0 && rest.is_multiple_of(radix) {
             factors.push(radix);
             rest /= radix;
         }
