@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, Axis};
 use serde::{Deserialize, Serialize};
 
-use super::random_modes::{ModeLaw, random_modes};
+use super::random_modes::random_modes;
 use super::{require_dim, require_positive, require_resolved};
 use crate::error::{Error, Result};
 use crate::field::Grid;
@@ -81,7 +81,7 @@ impl McWilliams {
             }
             require_resolved(grid, "cut", cut)?;
         }
-        let mut omega_hat = random_modes(grid, 1, seed, ModeLaw::Gaussian, |m| {
+        let mut omega_hat = random_modes(grid, 1, seed, |m| {
             let k2 = symbol::mode_k_squared(grid, m);
             let above_cut = |m: &i64| self.cut.is_some_and(|cut| m.unsigned_abs() as usize > cut);
             if k2 == 0.0 || m.iter().any(above_cut) { 0.0 } else { k2 * self.psi_amplitude(k2.sqrt()) }
