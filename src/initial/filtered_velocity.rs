@@ -16,8 +16,8 @@ use crate::spectral::{Derivatives, symbol};
 /// û_m ~ P_m xi_m rho(|k_m|),      rho(k) = exp(-(ln(peak) + s - ln k)^2 / (2 s)) / k^d,      s = 1/4
 /// ```
 ///
-/// The log-normal density has its mode at `peak`; the division by `k^(d-1)` accounts for the size of the shell. There is
-/// no mean flow.
+/// The log-normal density has its mode at `peak`; the division by `k^(d-1)` accounts for the size of the shell. There
+/// is no mean flow.
 ///
 /// # Source
 ///

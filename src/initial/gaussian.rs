@@ -45,8 +45,8 @@ impl GaussianField {
     /// # Source
     ///
     /// Li et al. 2021 (Fourier neural operator), sec. 5.3, and the authors' generator. The paper prints the factor
-    /// `7^(3/2)` of the covariance's square root; the generator takes the real part of a complex field, which halves the
-    /// power that its factor `sqrt(2)` doubles.
+    /// `7^(3/2)` of the covariance's square root; the generator takes the real part of a complex field, which halves
+    /// the power that its factor `sqrt(2)` doubles.
     pub fn fno_navier_stokes() -> Self {
         Self { sigma: 7f64.powf(1.5), tau: 7.0, alpha: 2.5, mean_free: true }
     }

@@ -59,8 +59,8 @@ impl McWilliams {
         Self { variant: McWilliamsVariant::Published, k0: 6.0, energy: 0.5, cut: None }
     }
 
-    /// The variant of torch-cfd with peak wavenumber `k0`, scaled as there: `sum_m 2 |k psî_m|^2 / N^4 = 1` sets the mean
-    /// square of the speed to 1/2, that is the energy `1/2 <|u|^2>` to 1/4.
+    /// The variant of torch-cfd with peak wavenumber `k0`, scaled as there: `sum_m 2 |k psi_hat_m|^2 / N^4 = 1` sets the
+    /// mean square of the speed to 1/2, that is the energy `1/2 <|u|^2>` to 1/4.
     pub fn torch_cfd(k0: f64) -> Self {
         Self { variant: McWilliamsVariant::TorchCfd, k0, energy: 0.25, cut: None }
     }
@@ -69,8 +69,8 @@ impl McWilliams {
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] if the grid is not two-dimensional, a number is not positive, or `cut` is 0 or at least half
-    /// the points of an axis.
+    /// [`Error::Parameter`] if the grid is not two-dimensional, a number is not positive, or `cut` is 0 or at least
+    /// half the points of an axis.
     pub fn sample(&self, grid: &Grid, seed: u64) -> Result<ArrayD<f64>> {
         require_dim(grid, 2..=2)?;
         require_positive("k0", self.k0)?;

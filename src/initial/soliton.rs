@@ -24,12 +24,13 @@ const MAX_SOLITONS: usize = 8;
 /// back, each by `-ln(A) / k`.
 ///
 /// With the weights `p_S` of the terms of `F` and `s_S = sum_{i in S} k_i`, the second logarithmic derivative
-/// `(F F'' - F'^2) / F^2` is the variance `sum_S p_S (s_S - mean)^2`; the largest exponential is divided out, so nothing
-/// overflows or cancels.
+/// `(F F'' - F'^2) / F^2` is the variance `sum_S p_S (s_S - mean)^2`; the largest exponential is divided out, so
+/// nothing overflows or cancels.
 ///
 /// # Source
 ///
-/// R. Hirota, Phys. Rev. Lett. 27 (1971), for (a, b) = (6, 1).
+/// R. Hirota, "Exact solution of the Korteweg-de Vries equation for multiple collisions of solitons", Phys. Rev.
+/// Lett. 27 (1971), brought to general (a, b) by scaling.
 ///
 /// # Example
 ///
@@ -85,9 +86,9 @@ impl Kdv {
 
     /// The exact solution with 1 to 8 solitons at time `t`, wrapped into the box; `[x]`.
     ///
-    /// The solution on the line is evaluated on the period centred at the mean position of the solitons. The tails that
-    /// leave that period are cut, an error of about `exp(-k d)` with the least distance `d` of a crest to its ends: keep
-    /// the group narrow against the period, also at `t`.
+    /// The solution on the line is evaluated on the period centred at the mean position of the solitons. The tails
+    /// that leave that period are cut, an error of about `exp(-k d)` with the least distance `d` of a crest to its
+    /// ends: keep the group narrow against the period, also at `t`.
     ///
     /// # Errors
     ///
