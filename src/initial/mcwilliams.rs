@@ -59,8 +59,8 @@ impl McWilliams {
         Self { variant: McWilliamsVariant::Published, k0: 6.0, energy: 0.5, cut: None }
     }
 
-    /// The variant of torch-cfd with peak wavenumber `k0`, scaled as there: `sum_m 2 |k psi_hat_m|^2 / N^4 = 1` sets the
-    /// mean square of the speed to 1/2, that is the energy `1/2 <|u|^2>` to 1/4.
+    /// The variant of torch-cfd with peak wavenumber `k0`, scaled as there: `sum_m 2 |k psi_hat_m|^2 / N^4 = 1` sets
+    /// the mean square of the speed to 1/2, that is the energy `1/2 <|u|^2>` to 1/4.
     pub fn torch_cfd(k0: f64) -> Self {
         Self { variant: McWilliamsVariant::TorchCfd, k0, energy: 0.25, cut: None }
     }
