@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod field;
+pub mod initial;
 pub mod pde;
 pub mod spectral;
 pub mod stepper;

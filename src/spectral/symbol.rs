@@ -4,7 +4,7 @@
 //! zero there, since the derivative of `cos(N x / 2)` vanishes at every grid point; even ones keep `|m| = N/2`. So the
 //! Laplacian is `-|k|^2` and not the square of the gradient.
 
-use ndarray::{ArrayD, Dimension, IxDyn};
+use ndarray::{ArrayD, IxDyn};
 use num_complex::Complex;
 
 use crate::field::{Grid, Real};
@@ -28,7 +28,7 @@ pub fn over_modes<A>(grid: &Grid, mut f: impl FnMut(&[i64]) -> A) -> ArrayD<A> {
     let mut m = vec![0; grid.dim()];
     ArrayD::from_shape_fn(grid.half_shape(), |index: IxDyn| {
         for axis in 0..m.len() {
-            m[axis] = modes[axis][index.slice()[axis]];
+            m[axis] = modes[axis][index[axis]];
         }
         f(&m)
     })
