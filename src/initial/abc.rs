@@ -17,8 +17,8 @@ use crate::field::Grid;
 ///
 /// # Errors
 ///
-/// [`Error::Parameter`](crate::Error::Parameter) unless the grid is three-dimensional, cubic and resolves `mode > 0`, and
-/// the amplitudes are finite.
+/// [`Error::Parameter`](crate::Error::Parameter) unless the grid is three-dimensional, cubic and resolves `mode > 0`,
+/// and the amplitudes are finite.
 ///
 /// # Example
 ///

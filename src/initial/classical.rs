@@ -17,7 +17,7 @@ use crate::field::Grid;
 ///
 /// # Source
 ///
-/// A.-K. Kassam and L. N. Trefethen, "Fourth-order time-stepping for stiff PDEs", SIAM J. Sci. Comput. 26 (2005), sec. 4.
+/// A.-K. Kassam and L. N. Trefethen, "Fourth-order time-stepping for stiff PDEs", SIAM J. Sci. Comput. 26 (2005).
 ///
 /// # Errors
 ///
@@ -30,8 +30,8 @@ pub fn kassam_trefethen(grid: &Grid) -> Result<ArrayD<f64>> {
 
 /// Allen-Cahn start of the PINN literature, `xi^2 cos(pi xi)` with `xi = 2 x / L - 1` in `[-1, 1)`; `[x]`.
 ///
-/// The box `[0, 2)` stands for the usual `[-1, 1]`, point 0 being `xi = -1`. The periodic continuation is continuous, its
-/// derivative jumps at the seam: Fourier coefficients fall as `m^-2`.
+/// The box `[0, 2)` stands for the usual `[-1, 1]`, point 0 being `xi = -1`. The periodic continuation is continuous,
+/// its derivative jumps at the seam: Fourier coefficients fall as `m^-2`.
 ///
 /// # Source
 ///
@@ -89,8 +89,8 @@ impl GrayScottSquares {
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] if `count` is 0, `side` or `noise` is out of range, or noise is asked for on 16 points an axis
-    /// or fewer.
+    /// [`Error::Parameter`] if `count` is 0, `side` or `noise` is out of range, or noise is asked for on 16 points an
+    /// axis or fewer.
     pub fn sample(&self, grid: &Grid, seed: u64) -> Result<ArrayD<f64>> {
         if self.count == 0 {
             return Err(Error::parameter("count", self.count, "must be at least 1"));

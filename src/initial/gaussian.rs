@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, Axis};
 use serde::{Deserialize, Serialize};
 
-use super::random_modes::{ModeLaw, random_modes};
+use super::random_modes::random_modes;
 use super::{require_finite, require_positive};
 use crate::error::{Error, Result};
 use crate::field::Grid;
@@ -45,8 +45,8 @@ impl GaussianField {
     /// # Source
     ///
     /// Li et al. 2021 (Fourier neural operator), sec. 5.3, and the authors' generator. The paper prints the factor
-    /// `7^(3/2)` of the covariance's square root; the generator takes the real part of a complex field, which halves the
-    /// power that its factor `sqrt(2)` doubles.
+    /// `7^(3/2)` of the covariance's square root; the generator takes the real part of a complex field, which halves
+    /// the power that its factor `sqrt(2)` doubles.
     pub fn fno_navier_stokes() -> Self {
         Self { sigma: 7f64.powf(1.5), tau: 7.0, alpha: 2.5, mean_free: true }
     }
@@ -72,8 +72,7 @@ impl GaussianField {
         if !self.tau.is_finite() || self.tau < 0.0 || (self.tau == 0.0 && !self.mean_free) {
             return Err(Error::parameter("tau", self.tau, "must be >= 0 and finite, and > 0 unless mean_free"));
         }
-        let u_hat =
-            random_modes(grid, 1, seed, ModeLaw::Gaussian, |m| (self.eigenvalue(grid, m) / grid.volume()).sqrt());
+        let u_hat = random_modes(grid, 1, seed, |m| (self.eigenvalue(grid, m) / grid.volume()).sqrt());
         Ok(Transform::plan(grid).inverse(u_hat.index_axis(Axis(0), 0)))
     }
 

@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, Axis};
 use serde::{Deserialize, Serialize};
 
-use super::random_modes::{ModeLaw, random_modes};
+use super::random_modes::random_modes;
 use super::{require_dim, require_positive, require_resolved};
 use crate::error::{Error, Result};
 use crate::field::Grid;
@@ -59,8 +59,8 @@ impl McWilliams {
         Self { variant: McWilliamsVariant::Published, k0: 6.0, energy: 0.5, cut: None }
     }
 
-    /// The variant of torch-cfd with peak wavenumber `k0`, scaled as there: `sum_m 2 |k psî_m|^2 / N^4 = 1` sets the mean
-    /// square of the speed to 1/2, that is the energy `1/2 <|u|^2>` to 1/4.
+    /// The variant of torch-cfd with peak wavenumber `k0`, scaled as there: `sum_m 2 |k psi_hat_m|^2 / N^4 = 1` sets
+    /// the mean square of the speed to 1/2, that is the energy `1/2 <|u|^2>` to 1/4.
     pub fn torch_cfd(k0: f64) -> Self {
         Self { variant: McWilliamsVariant::TorchCfd, k0, energy: 0.25, cut: None }
     }
@@ -69,8 +69,8 @@ impl McWilliams {
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] if the grid is not two-dimensional, a number is not positive, or `cut` is 0 or at least half
-    /// the points of an axis.
+    /// [`Error::Parameter`] if the grid is not two-dimensional, a number is not positive, or `cut` is 0 or at least
+    /// half the points of an axis.
     pub fn sample(&self, grid: &Grid, seed: u64) -> Result<ArrayD<f64>> {
         require_dim(grid, 2..=2)?;
         require_positive("k0", self.k0)?;
@@ -81,7 +81,7 @@ impl McWilliams {
             }
             require_resolved(grid, "cut", cut)?;
         }
-        let mut omega_hat = random_modes(grid, 1, seed, ModeLaw::Gaussian, |m| {
+        let mut omega_hat = random_modes(grid, 1, seed, |m| {
             let k2 = symbol::mode_k_squared(grid, m);
             let above_cut = |m: &i64| self.cut.is_some_and(|cut| m.unsigned_abs() as usize > cut);
             if k2 == 0.0 || m.iter().any(above_cut) { 0.0 } else { k2 * self.psi_amplitude(k2.sqrt()) }

@@ -2,8 +2,8 @@
 //!
 //! Every function returns values on a [`Grid`] in double precision, shape `[space]` for a scalar and
 //! `[components, space]` for a vector field. Random fields take a `u64` seed and draw each Fourier mode from a stream
-//! of its own (ChaCha8, numbered by the mode), so **a seed means the same field at every resolution**: a finer grid adds
-//! modes and changes none.
+//! of its own (ChaCha8, numbered by the mode), so **a seed means the same field at every resolution**: a finer grid
+//! adds modes and changes none.
 //!
 //! | family | what |
 //! |---|---|

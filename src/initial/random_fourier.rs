@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, Axis};
 use serde::{Deserialize, Serialize};
 
-use super::random_modes::{ModeLaw, random_modes, reference_grid};
+use super::random_modes::{random_modes, reference_grid};
 use super::{require_finite, require_positive, require_resolved};
 use crate::error::Result;
 use crate::field::Grid;
@@ -87,7 +87,7 @@ impl RandomFourier {
     }
 
     fn unscaled(&self, grid: &Grid, seed: u64) -> ArrayD<f64> {
-        let u_hat = random_modes(grid, 1, seed, ModeLaw::Gaussian, |m| self.amplitude(m));
+        let u_hat = random_modes(grid, 1, seed, |m| self.amplitude(m));
         Transform::plan(grid).inverse(u_hat.index_axis(Axis(0), 0))
     }
 

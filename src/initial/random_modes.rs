@@ -1,6 +1,6 @@
 //! Random Fourier coefficients that do not depend on the resolution.
 
-use std::f64::consts::TAU;
+use std::f64::consts::FRAC_1_SQRT_2;
 
 use ndarray::{ArrayD, Axis, stack};
 use num_complex::Complex64;
@@ -11,17 +11,8 @@ use rand_distr::StandardNormal;
 use crate::field::Grid;
 use crate::spectral::symbol;
 
-/// Law of the random factor `xi_m` of each mode, `E |xi_m|^2 = 1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ModeLaw {
-    /// Complex normal; real normal for the mean.
-    Gaussian,
-    /// A uniform phase on the unit circle; a sign for the mean.
-    Phase,
-}
-
 /// Coefficients of `u(x) = sum_m amplitude(m) xi_m exp(i k_m x)`, real, one field a component,
-/// `[components, half space]`.
+/// `[components, half space]`; `xi_m` is complex normal with `E |xi_m|^2 = 1`, real normal for the mean.
 ///
 /// `xi_m` is drawn from the stream of its mode and component, and `xi_-m = conj(xi_m)`. Nyquist modes are left out:
 /// they exist on one grid only. `amplitude` must be even in `m`; modes of amplitude zero cost nothing.
@@ -29,14 +20,13 @@ pub(super) fn random_modes(
     grid: &Grid,
     components: usize,
     seed: u64,
-    law: ModeLaw,
     amplitude: impl Fn(&[i64]) -> f64,
 ) -> ArrayD<Complex64> {
     let points = grid.points() as f64;
     let coefficient = |component: usize, m: &[i64]| {
         let at_nyquist = m.iter().zip(grid.shape()).any(|(&m, &n)| symbol::is_nyquist(n, m));
         let scale = if at_nyquist { 0.0 } else { points * amplitude(m) };
-        if scale == 0.0 { Complex64::ZERO } else { scale * mode_draw(m, component, seed, law) }
+        if scale == 0.0 { Complex64::ZERO } else { scale * mode_draw(m, component, seed) }
     };
     let fields: Vec<_> = (0..components).map(|c| symbol::over_modes(grid, |m| coefficient(c, m))).collect();
     let views: Vec<_> = fields.iter().map(|f| f.view()).collect();
@@ -44,21 +34,13 @@ pub(super) fn random_modes(
 }
 
 /// `xi_m` of one component.
-fn mode_draw(m: &[i64], component: usize, seed: u64, law: ModeLaw) -> Complex64 {
+fn mode_draw(m: &[i64], component: usize, seed: u64) -> Complex64 {
     // Of m and -m the one whose last non-zero entry is positive is drawn, the other is its conjugate.
     let sign = m.iter().rev().find(|&&m| m != 0).map_or(0, |m| m.signum());
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream(m, if sign < 0 { -1 } else { 1 }, component));
-    let xi = match law {
-        ModeLaw::Gaussian => {
-            let (re, im): (f64, f64) = (rng.sample(StandardNormal), rng.sample(StandardNormal));
-            if sign == 0 { Complex64::from(re) } else { Complex64::new(re, im) * std::f64::consts::FRAC_1_SQRT_2 }
-        }
-        ModeLaw::Phase => {
-            let turn: f64 = rng.random();
-            if sign == 0 { Complex64::from(if turn < 0.5 { 1.0 } else { -1.0 }) } else { Complex64::cis(TAU * turn) }
-        }
-    };
+    let (re, im): (f64, f64) = (rng.sample(StandardNormal), rng.sample(StandardNormal));
+    let xi = if sign == 0 { Complex64::from(re) } else { Complex64::new(re, im) * FRAC_1_SQRT_2 };
     if sign < 0 { xi.conj() } else { xi }
 }
 
@@ -117,12 +99,10 @@ pub(super) mod tests {
     fn planes_of_the_half_spectrum_are_hermitian() {
         let grid = Grid::new(&[8, 9, 10], &[1.0; 3]).unwrap();
         let transform = Transform::<f64>::plan(&grid);
-        for law in [ModeLaw::Gaussian, ModeLaw::Phase] {
-            let u_hat = random_modes(&grid, 2, 5, law, |_| 1.0);
-            let again = transform.forward(transform.inverse(u_hat.view()).view());
-            // The inverse transform would have changed coefficients without the symmetry.
-            assert!((&again - &u_hat).iter().all(|e| e.norm() < 1e-11), "coefficients have size 720");
-        }
+        let u_hat = random_modes(&grid, 2, 5, |_| 1.0);
+        let again = transform.forward(transform.inverse(u_hat.view()).view());
+        // The inverse transform would have changed coefficients without the symmetry.
+        assert!((&again - &u_hat).iter().all(|e| e.norm() < 1e-11), "coefficients have size 720");
     }
 
     #[test]
@@ -131,24 +111,24 @@ pub(super) mod tests {
         for component in 0..3 {
             for m in [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 1, 0], [1, 1, 0], [-1, -1, 1]] {
                 for seed in 0..3 {
-                    draws.push(mode_draw(&m, component, seed, ModeLaw::Gaussian).re);
+                    draws.push(mode_draw(&m, component, seed).re);
                 }
             }
         }
         draws.sort_by(f64::total_cmp);
         assert!(draws.windows(2).all(|pair| pair[0] != pair[1]));
         let (m, minus) = ([2, -3, 0], [-2, 3, 0]);
-        assert_eq!(mode_draw(&m, 0, 7, ModeLaw::Phase), mode_draw(&minus, 0, 7, ModeLaw::Phase).conj());
+        assert_eq!(mode_draw(&m, 0, 7), mode_draw(&minus, 0, 7).conj());
     }
 
     #[test]
     fn draws_have_unit_variance() {
-        let draws: Vec<_> = (0..20000).map(|i| mode_draw(&[i, 1], 0, 1, ModeLaw::Gaussian)).collect();
+        let draws: Vec<_> = (0..20000).map(|i| mode_draw(&[i, 1], 0, 1)).collect();
         let mean_square = draws.iter().map(|d| d.norm_sqr()).sum::<f64>() / 20000.0;
         let pseudo = draws.iter().map(|d| d * d).sum::<Complex64>() / 20000.0;
         // |xi|^2 is exponential: standard deviation 1 / sqrt(20000) = 0.007; four of them.
         assert!((mean_square - 1.0).abs() < 0.03 && pseudo.norm() < 0.03);
-        let mean: f64 = (0..20000).map(|seed| mode_draw(&[0, 0], 0, seed, ModeLaw::Gaussian).re.powi(2)).sum();
+        let mean: f64 = (0..20000).map(|seed| mode_draw(&[0, 0], 0, seed).re.powi(2)).sum();
         assert!((mean / 20000.0 - 1.0).abs() < 0.04, "chi-square: standard deviation 0.01");
     }
 }

@@ -20,15 +20,17 @@ const MAX_SOLITONS: usize = 8;
 /// ```
 ///
 /// One soliton is `u = (3 c / a) sech^2((1/2) sqrt(c / b) (x - c t - x_0))` with speed `c = b k^2`; two are
-/// `F = 1 + e^theta_1 + e^theta_2 + A e^(theta_1 + theta_2)`. A collision shifts both, the fast one forward by `-ln(A) / k`.
+/// `F = 1 + e^theta_1 + e^theta_2 + A e^(theta_1 + theta_2)`. A collision moves the fast one forward and the slow one
+/// back, each by `-ln(A) / k`.
 ///
 /// With the weights `p_S` of the terms of `F` and `s_S = sum_{i in S} k_i`, the second logarithmic derivative
-/// `(F F'' - F'^2) / F^2` is the variance `sum_S p_S (s_S - mean)^2`; the largest exponential is divided out, so nothing
-/// overflows or cancels.
+/// `(F F'' - F'^2) / F^2` is the variance `sum_S p_S (s_S - mean)^2`; the largest exponential is divided out, so
+/// nothing overflows or cancels.
 ///
 /// # Source
 ///
-/// R. Hirota, Phys. Rev. Lett. 27 (1971), for (a, b) = (6, 1).
+/// R. Hirota, "Exact solution of the Korteweg-de Vries equation for multiple collisions of solitons", Phys. Rev.
+/// Lett. 27 (1971), brought to general (a, b) by scaling.
 ///
 /// # Example
 ///
@@ -84,9 +86,9 @@ impl Kdv {
 
     /// The exact solution with 1 to 8 solitons at time `t`, wrapped into the box; `[x]`.
     ///
-    /// The solution on the line is evaluated on the period centred at the mean position of the solitons. The tails that
-    /// leave that period are cut, an error of about `exp(-k d)` with the least distance `d` of a crest to its ends: keep
-    /// the group narrow against the period, also at `t`.
+    /// The solution on the line is evaluated on the period centred at the mean position of the solitons. The tails
+    /// that leave that period are cut, an error of about `exp(-k d)` with the least distance `d` of a crest to its
+    /// ends: keep the group narrow against the period, also at `t`.
     ///
     /// # Errors
     ///
@@ -199,13 +201,13 @@ mod tests {
 
     #[test]
     fn solitons_solve_the_equation() {
-        let grid = Grid::cube(1, 768, 100.0).unwrap();
+        let grid = Grid::cube(1, 1080, 140.0).unwrap();
         let one = [Soliton { k: 1.2, x0: 30.0 }];
         let two = [Soliton { k: 1.6, x0: -14.0 }, Soliton { k: 1.0, x0: -5.0 }];
         let three = [Soliton { k: 1.5, x0: -9.0 }, Soliton { k: 1.1, x0: -2.0 }, Soliton { k: 0.8, x0: 3.0 }];
         for kdv in [Kdv::MINUS, Kdv::PLUS, Kdv { a: 2.5, b: 0.7 }, Kdv { a: 3.0, b: -1.0 }] {
             for (solitons, t) in [(&one[..], 3.0), (&two, 0.0), (&two, 5.5), (&two, 8.0), (&three, 4.0)] {
-                // Terms of size 10; third derivatives amplify round-off by (pi 768 / 100)^3 = 14000, and the time
+                // Terms of size 10; third derivatives amplify round-off by (pi 1080 / 140)^3 = 14000, and the time
                 // difference is good to (1.6^3 dt)^6 = 5e-15 of u_t / dt.
                 let r = residual(kdv, &grid, solitons, t, 1e-3);
                 assert!(r < 1e-9, "{kdv:?} {} solitons at {t}: {r}", solitons.len());

@@ -249,8 +249,8 @@ mod tests {
         let phase = move |x: &[f64]| k[0] * x[0] + k[1] * x[1] + k[2] * x[2];
         let u = sample::<f64>(&grid, |x| phase(x).sin());
         let gradient = derivatives.gradient(u.view());
-        for axis in 0..3 {
-            let exact = sample::<f64>(&grid, |x| k[axis] * phase(x).cos());
+        for (axis, k) in k.iter().enumerate() {
+            let exact = sample::<f64>(&grid, |x| k * phase(x).cos());
             assert!(distance(&gradient.index_axis(Axis(0), axis).to_owned(), &exact) < 1e-12);
         }
         let k2: f64 = k.iter().map(|k| k * k).sum();

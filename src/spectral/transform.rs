@@ -89,7 +89,7 @@ impl<T: Real> Transform<T> {
     ///
     /// If the trailing axes are not the grid's.
     pub fn forward(&self, u: ArrayViewD<'_, T>) -> ArrayD<Complex<T>> {
-        let shape = self.leading(u.shape(), self.grid.shape()).iter().copied().chain(self.grid.half_shape());
+        let shape = leading(u.shape(), self.grid.shape()).iter().copied().chain(self.grid.half_shape());
         let mut u_hat = ArrayD::zeros(shape.collect::<Vec<_>>());
         self.forward_into(u, u_hat.view_mut(), &mut self.scratch());
         u_hat
@@ -110,7 +110,7 @@ impl<T: Real> Transform<T> {
     /// [`Transform::inverse`] of coefficients that are not needed any more.
     pub(crate) fn inverse_owned(&self, u_hat: ArrayD<Complex<T>>) -> ArrayD<T> {
         let mut u_hat = if u_hat.is_standard_layout() { u_hat } else { u_hat.as_standard_layout().into_owned() };
-        let shape = self.leading(u_hat.shape(), &self.grid.half_shape()).iter().chain(self.grid.shape()).copied();
+        let shape = leading(u_hat.shape(), &self.grid.half_shape()).iter().chain(self.grid.shape()).copied();
         let mut u = ArrayD::zeros(shape.collect::<Vec<_>>());
         self.inverse_into(u_hat.view_mut(), u.view_mut(), &mut self.scratch());
         u
@@ -223,16 +223,16 @@ impl<T: Real> Transform<T> {
         }
     }
 
-    /// Leading axes of `shape`, whose trailing axes must be `space`.
-    fn leading<'a>(&self, shape: &'a [usize], space: &[usize]) -> &'a [usize] {
-        shape.strip_suffix(space).unwrap_or_else(|| panic!("Transform: trailing axes must be {space:?}, got {shape:?}"))
-    }
-
     fn assert_shapes(&self, field: &[usize], half: &[usize]) {
-        let batch = self.leading(field, self.grid.shape());
-        let batch_hat = self.leading(half, &self.grid.half_shape());
+        let batch = leading(field, self.grid.shape());
+        let batch_hat = leading(half, &self.grid.half_shape());
         assert!(batch == batch_hat, "Transform: leading axes differ, {batch:?} and {batch_hat:?}");
     }
+}
+
+/// Leading axes of `shape`, whose trailing axes must be `space`.
+fn leading<'a>(shape: &'a [usize], space: &[usize]) -> &'a [usize] {
+    shape.strip_suffix(space).unwrap_or_else(|| panic!("Transform: trailing axes must be {space:?}, got {shape:?}"))
 }
 
 #[cfg(test)]
@@ -245,7 +245,7 @@ mod tests {
     use crate::spectral::testing::{complex_noise, distance, dot, dot_hat, noise, sample};
 
     /// Boxes of 1 to 3 axes with even, odd and prime sizes.
-    pub(crate) fn any_grid() -> impl Strategy<Value = Grid> {
+    fn any_grid() -> impl Strategy<Value = Grid> {
         prop::collection::vec((4usize..12, 0.5f64..8.0), 1..=3).prop_map(|axes| {
             let (shape, lengths): (Vec<_>, Vec<_>) = axes.into_iter().unzip();
             Grid::new(&shape, &lengths).unwrap()

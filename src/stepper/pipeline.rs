@@ -573,8 +573,12 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
                 for f in 0..O::FIELDS {
                     let data = complexes::<V>(source(f), n0);
                     if n1 == 1 {
-                        let scratch = if in_place { buffer(O::FIELDS) } else { plane(f) };
-                        self.columns[0].inverse(data, complexes(scratch, scratch.len() / (2 * V::WIDTH)));
+                        let plane_is_scratch = !in_place && self.columns[0].scratch_len() <= n0;
+                        let scratch = if plane_is_scratch { plane(f) } else { buffer(O::FIELDS) };
+                        let column = self.columns[0].inverse(data, complexes(scratch, scratch.len() / (2 * V::WIDTH)));
+                        if !in_place && !plane_is_scratch {
+                            complexes::<V>(plane(f), n0).copy_from_slice(column);
+                        }
                     } else {
                         let scratch = complexes(buffer(O::FIELDS), buffer_len);
                         let column = self.columns[0].inverse(data, scratch);

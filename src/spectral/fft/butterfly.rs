@@ -60,9 +60,12 @@ fn dft16<V: Lanes>(z: &mut [Complex<V>; 16]) {
     (z[0], z[8]) = (e[0] + o[0], e[0] - o[0]);
     let two = o[4].mul_neg_i();
     (z[4], z[12]) = (e[4] + two, e[4] - two);
+    // cos(pi / 8), cos(pi / 4), cos(3 pi / 8), ... and the tangents, which LLVM does not evaluate.
+    const C: [f64; 4] = [1.0, 0.923_879_532_511_286_7, std::f64::consts::FRAC_1_SQRT_2, 0.382_683_432_365_089_8];
+    const T: [f64; 4] = [0.0, 0.414_213_562_373_095_05, 1.0, 2.414_213_562_373_095];
     for k in [1, 2, 3, 5, 6, 7] {
-        let angle = std::f64::consts::FRAC_PI_8 * k as f64;
-        let (c, t) = (V::splat(V::Real::of(angle.cos())), V::splat(V::Real::of(angle.tan())));
+        let (c, t) = if k < 4 { (C[k], T[k]) } else { (-C[8 - k], -T[8 - k]) };
+        let (c, t) = (V::splat(V::Real::of(c)), V::splat(V::Real::of(t)));
         let turned = Complex::new(t.madd(o[k].im, o[k].re), t.nmadd(o[k].re, o[k].im));
         (z[k], z[k + 8]) = (e[k].add_scaled(c, turned), sub_scaled(e[k], c, turned));
     }
@@ -96,9 +99,23 @@ fn dft_odd<V: Lanes, const R: usize>(z: &mut [Complex<V>; R]) {
     *z = x;
 }
 
-/// `cos` and `sin` of `2 pi j / R`.
+/// `cos` and `sin` of `2 pi j / R` for `R` = 3, 5 or 7; tables, as LLVM does not evaluate all of these.
 #[inline(always)]
 fn root_of_unity<V: Lanes, const R: usize>(j: usize) -> [V; 2] {
-    let angle = std::f64::consts::TAU * j as f64 / R as f64;
-    [V::splat(V::Real::of(angle.cos())), V::splat(V::Real::of(angle.sin()))]
+    const THREE: [f64; 2] = [-0.5, 0.866_025_403_784_438_6];
+    const FIVE: [[f64; 2]; 2] =
+        [[0.309_016_994_374_947_45, 0.951_056_516_295_153_5], [-0.809_016_994_374_947_5, 0.587_785_252_292_473_1]];
+    const SEVEN: [[f64; 2]; 3] = [
+        [0.623_489_801_858_733_6, 0.781_831_482_468_029_8],
+        [-0.222_520_933_956_314_4, 0.974_927_912_181_823_6],
+        [-0.900_968_867_902_419_1, 0.433_883_739_117_558_1],
+    ];
+    let first = j.min(R - j);
+    let [cos, sin] = match R {
+        3 => THREE,
+        5 => FIVE[first - 1],
+        _ => SEVEN[first - 1],
+    };
+    let sin = if first == j { sin } else { -sin };
+    [V::splat(V::Real::of(cos)), V::splat(V::Real::of(sin))]
 }

@@ -161,29 +161,28 @@ impl<V: Lanes> Vector<V> {
                 // SAFETY: the caller's promise; a block of `block` elements starts at every multiple of it.
                 unsafe {
                     let element = 2 * V::WIDTH;
-                    let mut length = self.n;
+                    let (mut length, mut blocks) = (self.n, 1);
                     for Outer { radix, twiddles } in &self.outer {
                         let m = length / radix;
                         let layout = Layout { m, s: 1, out_p: 1, out_k: m };
-                        for start in (0..self.n).step_by(length) {
-                            let rows = Rows::<V>::new(data.add(start * element), 1, inverse);
+                        for block in 0..blocks {
+                            let rows = Rows::<V>::new(data.add(block * length * element), 1, inverse);
                             butterflies(*radix, layout, twiddles.as_ptr(), rows, rows);
                         }
-                        length = m;
+                        (length, blocks) = (m, blocks * radix);
                     }
-                    let blocks = self.n / self.block;
                     let last = self.inner.passes() - 1;
                     for b in 0..blocks {
                         let here = Rows::<V>::new(data.add(b * self.block * element), 1, inverse);
                         let (buffer, there) = if blocks == 1 {
                             let scratch = Rows::new(scratch, 1, inverse);
-                            (scratch, if last % 2 == 0 { scratch } else { here })
+                            (scratch, if last.is_multiple_of(2) { scratch } else { here })
                         } else {
                             let start = scratch.add(self.place(b) * element);
                             (Rows::new(scratch.add(self.n * element), 1, inverse), Rows::new(start, blocks, inverse))
                         };
                         for index in 0..=last {
-                            let (from, to) = if index % 2 == 0 { (here, buffer) } else { (buffer, here) };
+                            let (from, to) = if index.is_multiple_of(2) { (here, buffer) } else { (buffer, here) };
                             self.inner.run(index, from, if index == last { there } else { to });
                         }
                     }

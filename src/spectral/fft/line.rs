@@ -47,7 +47,9 @@ impl<V: Lanes> LineFft<V> {
     /// False as well if the processor lacks the instruction set.
     pub fn supports(n: usize) -> bool {
         let rows = n / (2 * V::WIDTH);
-        n > 0 && V::is_available() && (V::WIDTH == 1 || n % (2 * V::WIDTH) == 0 && factorise::<V>(rows).is_some())
+        n > 0
+            && V::is_available()
+            && (V::WIDTH == 1 || n.is_multiple_of(2 * V::WIDTH) && factorise::<V>(rows).is_some())
     }
 
     /// Plans lines of `n` points with modes `0..=cut`, `cut < n / 2` (rounded up), and the forward factor.
@@ -344,8 +346,8 @@ impl<V: Lanes> Vector<V> {
 
     /// Steps 2 and 3.
     ///
-    /// With fewer than `W` rows left a tile stores rubbish behind its `k`; it lands on the first `k` of the next `q`,
-    /// so the partial tile comes first and `q` ascends.
+    /// With fewer than `W` rows left a tile repeats the last one, and stores the surplus behind its `k`, where it lands on
+    /// the first `k` of the next `q`; so the partial tile comes first and `q` ascends.
     ///
     /// # Safety
     ///
@@ -357,18 +359,10 @@ impl<V: Lanes> Vector<V> {
             let first = tile * W;
             // SAFETY: rows below M; vectors up to (M - 1) + M (W - 1) + W, the end of the padding.
             unsafe {
-                if first + W <= self.rows {
-                    for l in 0..W {
-                        let z = rows.load(first + l) * *self.turn.get_unchecked(first + l);
-                        (a[l], b[l]) = (z.re, z.im);
-                    }
-                } else {
-                    for l in 0..W {
-                        if first + l < self.rows {
-                            let z = rows.load(first + l) * *self.turn.get_unchecked(first + l);
-                            (a[l], b[l]) = (z.re, z.im);
-                        }
-                    }
+                for l in 0..W {
+                    let k = (first + l).min(self.rows - 1);
+                    let z = rows.load(k) * *self.turn.get_unchecked(k);
+                    (a[l], b[l]) = (z.re, z.im);
                 }
                 V::transpose(&mut a);
                 V::transpose(&mut b);
@@ -427,7 +421,8 @@ impl<V: Lanes> Vector<V> {
         }
     }
 
-    /// Inverse of steps 4, 3 and 2, exchanged.
+    /// Inverse of steps 4, 3 and 2, exchanged. Rows descend, so that the last one is written after the surplus of a
+    /// partial tile.
     ///
     /// # Safety
     ///
@@ -456,11 +451,10 @@ impl<V: Lanes> Vector<V> {
                 }
                 V::transpose(&mut a);
                 V::transpose(&mut b);
-                for l in 0..W {
-                    if first + l < self.rows {
-                        let z = Complex::new(a[l], b[l]) * *self.turn.get_unchecked(first + l);
-                        rows.store(first + l, z);
-                    }
+                for l in (0..W).rev() {
+                    let k = (first + l).min(self.rows - 1);
+                    let z = Complex::new(a[l], b[l]) * *self.turn.get_unchecked(k);
+                    rows.store(k, z);
                 }
             }
         }
