@@ -1,12 +1,12 @@
 //! Conserved and balanced quantities, evaluated on physical states.
 
-use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, Axis};
 use num_complex::Complex64;
-use rustfft::FftPlanner;
 
 use super::Pde;
 use crate::error::{Error, Result};
 use crate::field::Grid;
+use crate::spectral::{Transform, symbol};
 
 type Functional = Box<dyn Fn(&Snapshot) -> f64 + Send + Sync>;
 
@@ -77,11 +77,14 @@ impl Mode {
 
 /// A physical state on its grid together with its Fourier coefficients and those of the equation's forcing.
 ///
-/// The state is taken as band limited: Nyquist modes are dropped from the coefficients. Mean values of degree `p` are
-/// exact if the state has no modes beyond `n / p`, as those of the solver.
+/// The state is taken as band limited: Nyquist modes do not count. Mean values of degree `p` are exact if the state has
+/// no modes beyond `n / p`, as those of the solver.
 pub struct Snapshot {
-    grid: Grid,
+    transform: Transform<f64>,
+    /// Wavenumber and multiplicity of each stored mode, zero for Nyquist modes.
+    modes: ArrayD<(Mode, f64)>,
     fields: Vec<ArrayD<f64>>,
+    /// `u_hat` with `u = sum_m u_hat_m exp(i k_m x)`, half of the last axis, of each channel; and of the forcing.
     spectra: Vec<ArrayD<Complex64>>,
     forcing: Vec<ArrayD<Complex64>>,
 }
@@ -113,6 +116,9 @@ impl Snapshot {
         if state.shape() != expected {
             return Err(Error::shape("state", &expected, state.shape()));
         }
+        let transform = Transform::plan(grid);
+        let scale = 1.0 / grid.points() as f64;
+        let coefficients = |field: &ArrayD<f64>| transform.forward(field.view()) * scale;
         let fields: Vec<ArrayD<f64>> = state.axis_iter(Axis(0)).map(|field| field.to_owned()).collect();
         let forcing = (0..P::CHANNELS).map(|c| {
             ArrayD::from_shape_fn(grid.shape(), |i| {
@@ -122,95 +128,65 @@ impl Snapshot {
             })
         });
         Ok(Self {
-            forcing: forcing.map(|field| coefficients(grid, &field)).collect(),
-            spectra: fields.iter().map(|field| coefficients(grid, field)).collect(),
+            spectra: fields.iter().map(coefficients).collect(),
+            forcing: forcing.map(|field| coefficients(&field)).collect(),
+            modes: symbol::over_modes(grid, |m| {
+                let mut k = [0.0; 3];
+                (0..m.len()).for_each(|axis| k[axis] = m[axis] as f64 * grid.k_unit(axis));
+                let nyquist = m.iter().zip(grid.shape()).any(|(&m, &n)| symbol::is_nyquist(n, m));
+                let weight = if nyquist {
+                    0.0
+                } else if m[m.len() - 1] == 0 {
+                    1.0
+                } else {
+                    2.0
+                };
+                (Mode(k), weight)
+            }),
             fields,
-            grid: grid.clone(),
+            transform,
         })
     }
 
     /// `<f(u)>`; `f` gets the channels' values at a point.
     pub fn mean(&self, f: impl Fn(&[f64]) -> f64) -> f64 {
+        let points = self.fields[0].len();
         let mut u = vec![0.0; self.fields.len()];
         let mut channels: Vec<_> = self.fields.iter().map(|field| field.iter()).collect();
         let mut sum = 0.0;
-        for _ in 0..self.grid.points() {
+        for _ in 0..points {
             u.iter_mut().zip(&mut channels).for_each(|(u, c)| *u = *c.next().expect("one value a point"));
             sum += f(&u);
         }
-        sum / self.grid.points() as f64
+        sum / points as f64
     }
 
-    /// `sum_m f(k_m, u_hat_m, f_hat_m)` over all modes; `f` gets the channels' coefficients of state and forcing.
+    /// `sum_m f(k_m, u_hat_m, f_hat_m)` over all modes; `f` gets the channels' coefficients of state and forcing, and
+    /// must be the same at `m` and `-m`, as the terms of an average of real fields are.
     ///
     /// By Parseval `mode_sum(|_, u, _| u[0].norm_sqr())` is `<u^2>`.
     pub fn mode_sum(&self, f: impl Fn(Mode, &[Complex64], &[Complex64]) -> f64) -> f64 {
         let channels = self.spectra.len();
-        let (mut u, mut forcing) = (vec![Complex64::default(); channels], vec![Complex64::default(); channels]);
+        let mut coefficients: Vec<_> = self.spectra.iter().chain(&self.forcing).map(|s| s.iter()).collect();
+        let mut at = vec![Complex64::default(); 2 * channels];
         let mut sum = 0.0;
-        for (index, _) in self.spectra[0].indexed_iter() {
-            for c in 0..channels {
-                u[c] = self.spectra[c][&index];
-                forcing[c] = self.forcing[c][&index];
-            }
-            sum += f(mode(&self.grid, &index), &u, &forcing);
+        for &(k, weight) in &self.modes {
+            at.iter_mut().zip(&mut coefficients).for_each(|(z, c)| *z = *c.next().expect("one coefficient a mode"));
+            sum += weight * f(k, &at[..channels], &at[channels..]);
         }
         sum
     }
 
     /// The physical field with coefficients `symbol(k) u_hat` of a channel, for example a derivative.
     pub fn apply(&self, channel: usize, symbol: impl Fn(Mode) -> Complex64) -> ArrayD<f64> {
-        let mut spectrum = self.spectra[channel].clone();
-        for (index, z) in spectrum.indexed_iter_mut() {
-            *z *= symbol(mode(&self.grid, &index));
-        }
-        transform(&mut spectrum, true);
-        spectrum.mapv(|z| z.re)
+        let points = self.fields[channel].len() as f64;
+        let multiplier =
+            self.modes.mapv(|(k, weight)| if weight == 0.0 { Complex64::ZERO } else { symbol(k) * points });
+        self.transform.inverse((&self.spectra[channel] * &multiplier).view())
     }
 
     /// Values of a channel, shape of the grid.
     pub fn field(&self, channel: usize) -> &ArrayD<f64> {
         &self.fields[channel]
-    }
-}
-
-/// Signed integer mode of index `i` of a full axis.
-fn signed(i: usize, n: usize) -> f64 {
-    if 2 * i < n { i as f64 } else { i as f64 - n as f64 }
-}
-
-fn mode(grid: &Grid, index: &IxDyn) -> Mode {
-    let mut k = [0.0; 3];
-    for (axis, &n) in grid.shape().iter().enumerate() {
-        k[axis] = signed(index[axis], n) * grid.k_unit(axis);
-    }
-    Mode(k)
-}
-
-/// Coefficients `u_hat` of `u = sum u_hat exp(i k x)` over the full spectrum, Nyquist modes dropped.
-fn coefficients(grid: &Grid, field: &ArrayD<f64>) -> ArrayD<Complex64> {
-    let scale = 1.0 / grid.points() as f64;
-    let mut spectrum = field.mapv(|u| Complex64::from(u * scale));
-    transform(&mut spectrum, false);
-    for (axis, &n) in grid.shape().iter().enumerate() {
-        if n.is_multiple_of(2) {
-            spectrum.index_axis_mut(Axis(axis), n / 2).fill(Complex64::default());
-        }
-    }
-    spectrum
-}
-
-/// Unscaled transform along every axis.
-fn transform(spectrum: &mut ArrayD<Complex64>, inverse: bool) {
-    let mut planner = FftPlanner::new();
-    for axis in 0..spectrum.ndim() {
-        let n = spectrum.len_of(Axis(axis));
-        let fft = if inverse { planner.plan_fft_inverse(n) } else { planner.plan_fft_forward(n) };
-        let mut line = vec![Complex64::default(); n];
-        for mut lane in spectrum.lanes_mut(Axis(axis)) {
-            line.iter_mut().zip(&lane).for_each(|(to, from)| *to = *from);
-            fft.process(&mut line);
-            lane.iter_mut().zip(&line).for_each(|(to, from)| *to = *from);
-        }
     }
 }

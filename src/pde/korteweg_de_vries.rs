@@ -19,7 +19,8 @@ use crate::spectral::simd::{Complex, Lanes};
 /// | [`unit`](Self::unit) | `(1, 1)` | `3 c sech^2((sqrt(c)/2)(x - c t))` |
 /// | [`zabusky_kruskal`](Self::zabusky_kruskal) | `(1, 0.022^2)` | `3 c sech^2((sqrt(c/b)/2)(x - c t))` |
 ///
-/// and in general `(3 c / a) sech^2((1/2) sqrt(c / b) (x - c t))`. Soliton states are in `initial`.
+/// and in general `(3 c / a) sech^2((1/2) sqrt(c / b) (x - c t))`. [`initial::Kdv`](crate::initial::Kdv)
+/// evaluates one and several.
 ///
 /// Conserved: `<u>`, `<u^2>` and the Hamiltonian `<a u^3 / 6 - b u_x^2 / 2>`, the last also by the truncated system. A
 /// scheme's coefficients must stay complex: those of a real part are of first order only.
