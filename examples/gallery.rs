@@ -16,7 +16,7 @@ fn vorticity(n: usize, t: f64) -> Array2<f64> {
         let vortex = |v: u32| {
             let angle = t + TAU * f64::from(v) / 5.0;
             let [dx, dy] = [x - 1.7 * angle.cos(), y - 1.7 * angle.sin()];
-            let sign = if v % 2 == 0 { 5.0 } else { -4.0 };
+            let sign = if v.is_multiple_of(2) { 5.0 } else { -4.0 };
             sign * (-(2.0 - dx.cos() - dy.cos()) / 0.16).exp()
         };
         (0..5).map(vortex).sum::<f64>() + 0.4 * (3.0 * x + t).sin() * (4.0 * y).cos()
