@@ -16,7 +16,7 @@ fn vorticity(n: usize, t: f64) -> Array2<f64> {
         let vortex = |v: u32| {
             let angle = t + TAU * f64::from(v) / 5.0;
             let [dx, dy] = [x - 1.7 * angle.cos(), y - 1.7 * angle.sin()];
-            let sign = if v % 2 == 0 { 5.0 } else { -4.0 };
+            let sign = if v.is_multiple_of(2) { 5.0 } else { -4.0 };
             sign * (-(2.0 - dx.cos() - dy.cos()) / 0.16).exp()
         };
         (0..5).map(vortex).sum::<f64>() + 0.4 * (3.0 * x + t).sin() * (4.0 * y).cos()
@@ -79,7 +79,6 @@ fn main() -> Result<()> {
         |t: f64| HeatMap::field(vorticity(128, t).view(), [TAU, TAU], Quantity::Signed).smooth().label("ω (1/s)");
     let space_time = HeatMap::space_time(waves().view(), 32.0 * PI, [0.0, 150.0], Quantity::Signed).label("u(x, t)");
     save("field", &Figure::single_column().row([field(0.3)]))?;
-    save("space_time", &Figure::single_column().row([space_time.clone()]))?;
     save("spectrum", &Figure::single_column().row([spectrum()]))?;
 
     let mut prediction = field(0.0);
@@ -100,14 +99,8 @@ fn main() -> Result<()> {
 
     let t = Array1::linspace(0.0, 4e5, 200).to_vec();
     let energy: Vec<f64> = t.iter().map(|t: &f64| 1e-4 * (1.0 + 1e-2 * (t / 3e4).sin())).collect();
-    let drift: Vec<f64> = t.iter().map(|t: &f64| 1000.0 + 2e-3 * (t / 5e4).cos()).collect();
-    let factors =
-        Figure::double_column()
-            .row([(energy, "energy"), (drift, "mass")].map(|(y, name)| {
-                LinePlot::new(Axis::new("t").unit("s"), Axis::new(name)).curve(Curve::new(&t, &y, ""))
-            }))
-            .title("Common factors and offsets");
-    save("factors", &factors)?;
+    let energy = LinePlot::new(Axis::new("t").unit("s"), Axis::new("energy")).curve(Curve::new(&t, &energy, ""));
+    save("factors", &Figure::single_column().row([energy]).title("Common factors"))?;
 
     let frames: Vec<_> = (0..40).map(|j| vorticity(256, TAU / 5.0 * f64::from(j) / 40.0)).collect();
     let views: Vec<_> = frames.iter().map(|f| f.view()).collect();

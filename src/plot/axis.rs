@@ -282,8 +282,17 @@ mod tests {
         let (l, factor) = labels(Scale::Linear, [1000.001, 1000.003], 300.0);
         assert_eq!(factor, "×10⁻³ +1000");
         assert_eq!((l[0].as_str(), l.last().unwrap().as_str()), ("1.0", "3.0"));
-        assert_eq!(labels(Scale::Linear, [2e7, 2.0009e7], 300.0).1, "×10³ +2×10⁷");
+        assert_eq!(labels(Scale::Linear, [2e7, 2.0009e7], 300.0).1, "+2×10⁷");
         assert_eq!(labels(Scale::Linear, [99999.0, 100001.0], 300.0).1, "+1×10⁵");
+    }
+
+    #[test]
+    fn an_offset_does_not_change_the_number_of_ticks() {
+        let plain = ticks(Scale::Linear, [-0.9999, 0.9999], 45.0, &|_| 10.5);
+        let shifted = ticks(Scale::Linear, [99999.0001, 100000.9999], 45.0, &|_| 10.5);
+        let text = |t: &Ticks| t.major.iter().map(|(_, s)| s.clone()).collect::<Vec<_>>();
+        assert_eq!(text(&plain), ["−0.5", "0.0", "0.5"]);
+        assert_eq!(text(&plain), text(&shifted));
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Quantity {
         match self {
             Self::Signed => {
                 let largest = lo.abs().max(hi.abs());
-                let largest = if largest > 0.0 { largest } else { 1.0 };
+                let largest = if largest > TINY { largest.min(HUGE) } else { 1.0 };
                 [-largest, largest]
             }
             Self::Positive => widen(lo, hi),
@@ -55,13 +55,20 @@ impl Quantity {
     }
 }
 
+/// Largest end of a range: its extent is still a finite number.
+const HUGE: f64 = 1e300;
+
+/// Below this a range is as good as empty: its reciprocal would not be finite.
+const TINY: f64 = 1e-290;
+
 /// `[lo, hi]`, or a small range about the common value if both agree to rounding.
 pub(super) fn widen(lo: f64, hi: f64) -> [f64; 2] {
+    let [lo, hi] = [lo, hi].map(|v| v.clamp(-HUGE, HUGE));
     let largest = lo.abs().max(hi.abs());
-    if hi - lo > 1e-12 * largest {
+    if hi - lo > (1e-12 * largest).max(TINY) {
         return [lo, hi];
     }
-    let half = if largest > 0.0 { 0.05 * largest } else { 1.0 };
+    let half = if largest > TINY { 0.05 * largest } else { 1.0 };
     [lo - half, hi + half]
 }
 

@@ -290,6 +290,24 @@ mod tests {
     }
 
     #[test]
+    fn extreme_values_are_drawn() {
+        let values = [f64::MAX, -f64::MAX, f64::MIN_POSITIVE, 1e-320, f64::INFINITY, f64::NAN, 0.0, 1e300, -1e-300];
+        let x: Vec<f64> = (0..values.len()).map(|j| 1.0 + j as f64).collect();
+        for j in 0..values.len() {
+            for k in 0..values.len() {
+                let y = [values[j], values[k]];
+                let map = HeatMap::new(array![[y[0], y[1]]].view(), Quantity::Signed);
+                let positive = HeatMap::new(array![[y[0], y[1]]].view(), Quantity::Positive);
+                let plot = |axis: Axis| LinePlot::new(Axis::new("x"), axis).curve(Curve::new(&x[..2], &y, "a"));
+                let lines = [plot(Axis::new("y")), plot(Axis::new("y").log())];
+                let [linear, log] = lines.map(Panel::from);
+                let figure = Figure::double_column().row([map.into(), positive.into(), linear, log]).dpi(40.0);
+                assert_eq!(figure.pixels().unwrap().width, 280, "{y:?}");
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_drawn_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let figure = Figure::single_column().row([map()]);

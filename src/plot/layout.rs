@@ -4,7 +4,8 @@ use super::axis::{Scale, Ticks, ticks};
 use super::colour::Rgb;
 use super::figure::{Figure, Panel};
 use super::heat::HeatMap;
-use super::lines::{Legend, Place};
+use super::lines::Legend;
+use super::place::Place;
 use super::scene::{Align, Mark, Rect, Scene};
 use super::text::{CAP, DESCENT, width};
 use super::{GREY, INK, LABEL_SIZE, TICK_SIZE};
@@ -84,11 +85,17 @@ impl Side {
 }
 
 fn horizontal_ticks(scale: Scale, limits: [f64; 2], length: f64) -> Ticks {
-    ticks(scale, limits, length, &|s| width(s, TICK_SIZE) + 6.0)
+    roomy_ticks(|room| ticks(scale, limits, length, &|s| width(s, TICK_SIZE) + 6.0 * room))
 }
 
 fn vertical_ticks(scale: Scale, limits: [f64; 2], length: f64) -> Ticks {
-    ticks(scale, limits, length, &|_| 1.55 * TICK_SIZE)
+    roomy_ticks(|room| ticks(scale, limits, length, &|_| (0.75 + 0.8 * room) * TICK_SIZE))
+}
+
+/// Ticks with room between their labels, or crowded ones if there would be fewer than two.
+fn roomy_ticks(ticks: impl Fn(f64) -> Ticks) -> Ticks {
+    let roomy = ticks(1.0);
+    if roomy.major.len() > 1 { roomy } else { ticks(0.4) }
 }
 
 /// The colour bar of `map`, `height` points high.

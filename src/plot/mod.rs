@@ -30,6 +30,7 @@ mod gif;
 mod heat;
 mod layout;
 mod lines;
+mod place;
 mod raster;
 mod scene;
 mod svg;
