@@ -5,6 +5,7 @@
 
 pub mod accuracy;
 mod equation;
+pub mod figures;
 mod generate;
 mod initial;
 mod recipe;

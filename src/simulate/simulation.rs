@@ -17,6 +17,9 @@ use crate::stepper::{self, Stepper};
 /// Largest relative departure of `save_every / dt` and the like from a whole number: round-off of decimal fractions.
 const WHOLE: f64 = 1e-9;
 
+/// Bytes of a sample at most; it is held in memory until it is written.
+const SAMPLE_BYTES: f64 = 128e9;
+
 /// A recipe with everything checked and nothing computed.
 pub struct Simulation {
     recipe: Recipe,
@@ -94,6 +97,15 @@ impl Simulation {
             return Err(Error::parameter("dataset.name", format!("{name:?}"), rule));
         }
         let steps = steps(&recipe)?;
+        let numbers = |frames: usize| identity.channels.len() as f64 * frames as f64 * grid.shape().iter().map(|&n| n as f64).product::<f64>();
+        for (name, frames) in [("grid.n", 1), ("time.t_end", steps.frames)] {
+            let bytes = 8.0 * numbers(frames);
+            if bytes > SAMPLE_BYTES {
+                let rule = format!("gives samples of {:.0} GB; store fewer frames or points", bytes / 1e9);
+                let value = if frames == 1 { format!("{:?}", grid.shape()) } else { recipe.time.t_end.to_string() };
+                return Err(Error::parameter(name, value, rule));
+            }
+        }
         let stride = recipe.output.stride;
         if let Some(n) = grid.shape().iter().find(|&&n| stride == 0 || n % stride != 0 || n / stride < 4) {
             let rule = format!("must divide the {n} points of each axis and leave at least 4");
