@@ -17,6 +17,9 @@ use crate::spectral::Spectra;
 /// Samples of which curves are drawn or averaged.
 const SAMPLES: usize = 4;
 
+/// Invariants below are round-off of zero.
+const ZERO: f64 = 1e-10;
+
 /// Frames of an animation at most: more make files that no page loads.
 const ANIMATED: usize = 60;
 
@@ -84,7 +87,7 @@ pub fn draw(data: &Dataset, kinds: &[Kind], against: Option<&Dataset>, folder: &
         let path = |extension: &str| folder.join(format!("{stem}_{}.{extension}", kind.name()));
         let figure = match kind {
             Kind::Field => view.field()?,
-            Kind::Spectrum => Some(view.spectrum()?),
+            Kind::Spectrum => view.spectrum()?,
             Kind::Invariants => view.invariants()?,
             Kind::Errors => match against {
                 Some(other) => Some(view.against(other)?),
@@ -182,7 +185,8 @@ impl View<'_> {
         }
         let sample = self.samples[0];
         let mut maps = Vec::new();
-        for frame in self.spread(6) {
+        // Full rows of three.
+        for frame in self.spread(if self.data.times().len() < 6 { 3 } else { 6 }) {
             let plane = self.plane(sample, frame)?;
             let lengths = [grid.lengths()[0], grid.lengths()[1]];
             let map = HeatMap::field(plane.view(), lengths, quantity(plane.iter()));
@@ -200,12 +204,11 @@ impl View<'_> {
         Figure::snapshots(maps, 3).map(Some)
     }
 
-    fn spectrum(&self) -> Result<Figure> {
+    fn spectrum(&self) -> Result<Option<Figure>> {
         let (grid, field) = (self.data.grid(), self.main_field());
         let spectra = Spectra::<f64>::plan(grid);
         let is_vorticity = grid.dim() == 2 && field.name == "vorticity";
         let mut plot = LinePlot::new(Axis::new("k").log(), Axis::new("E(k)").log());
-        let mut largest = 0.0f64;
         let mut reference = Vec::new();
         for (frame, stroke) in self.spread(3).into_iter().zip([Stroke::Dotted, Stroke::Dashed, Stroke::Solid]) {
             let mut mean: Vec<f64> = Vec::new();
@@ -223,16 +226,17 @@ impl View<'_> {
             // Shells beyond the shortest axis are cut off by the corners of the box.
             let shells = k.iter().take_while(|k| **k <= largest_k(grid)).count();
             let (k, mean) = (&k[1..shells], &mean[1..shells]);
-            largest = mean.iter().fold(largest, |m, e| m.max(*e));
-            reference = k.iter().copied().zip(mean.iter().copied()).collect();
+            // What lies below is the rounding of the file, or modes that the solver does not keep.
+            let floor = mean.iter().fold(0.0f64, |m, e| m.max(*e)) * if field.is_f32 { 1e-14 } else { 1e-28 };
+            let count = mean.iter().take_while(|e| **e > floor).count();
+            reference = k[..count].iter().copied().zip(mean[..count].iter().copied()).collect();
             let label = format!("t = {}", decimal(self.data.times()[frame]));
-            plot = plot.curve(Curve::new(k, mean, label).stroke(stroke));
+            if count > 1 {
+                plot = plot.curve(Curve::new(&k[..count], &mean[..count], label).stroke(stroke));
+            }
         }
-        // Below lies the rounding of the file.
-        let floor = largest * if field.is_f32 { 1e-14 } else { 1e-26 };
-        let visible = plot.curves.iter().flat_map(|c| &c.y).filter(|e| **e > floor).fold(largest, |m, e| m.min(*e));
-        if largest > 0.0 && visible < largest {
-            plot.y = Axis::new("E(k)").log().limits(visible / 2.0, largest * 4.0);
+        if plot.curves.is_empty() {
+            return Ok(None);
         }
         let equation = self.data.attributes().get("equation_id").and_then(|a| a.as_text()).unwrap_or_default();
         let power = match equation {
@@ -246,11 +250,9 @@ impl View<'_> {
             && last > 12
         {
             let (from, to) = (reference[last / 12], reference[last / 4]);
-            if from.1 > floor {
-                plot = plot.slope(Slope::new("k", power, [from.0, to.0], 2.5 * from.1));
-            }
+            plot = plot.slope(Slope::new("k", power, [from.0, to.0], 2.5 * from.1));
         }
-        Ok(Figure::single_column().row([plot]))
+        Ok(Some(Figure::single_column().row([plot])))
     }
 
     fn invariants(&self) -> Result<Option<Figure>> {
@@ -260,8 +262,9 @@ impl View<'_> {
         let grid = self.data.grid();
         let frames = self.spread(if grid.points() > 10_000 { 40 } else { 400 });
         let times: Vec<f64> = frames.iter().map(|&frame| self.data.times()[frame]).collect();
-        let mut panels: Vec<LinePlot> = Vec::new();
-        for (number, &sample) in self.samples.iter().enumerate() {
+        // Of each invariant, a series for every sample.
+        let mut all: Vec<Vec<InvariantSeries>> = Vec::new();
+        for &sample in &self.samples {
             let mut states = Vec::new();
             for &frame in &frames {
                 let parts = self.data.fields().iter();
@@ -272,14 +275,19 @@ impl View<'_> {
                 states.push(state.map_err(|_| Error::format(self.data.path(), "fields differ in shape"))?);
             }
             let series = recipe.equation.with(grid, Series { grid, states: &states })??;
-            for (panel, series) in series.into_iter().enumerate() {
-                if number == 0 {
-                    panels.push(series.axes());
-                }
-                let label = if self.samples.len() > 1 { format!("sample {sample}") } else { String::new() };
-                panels[panel].curves.push(Curve::new(&times, &series.drawn(), label));
-            }
+            all.resize_with(series.len(), Vec::new);
+            all.iter_mut().zip(series).for_each(|(all, one)| all.push(one));
         }
+        // What is zero and stays zero, as a mean, is no picture.
+        all.retain(|series| times.len() > 1 && series.iter().any(|s| s.values.iter().any(|v| v.abs() > ZERO)));
+        let panel = |series: &Vec<InvariantSeries>| {
+            let curves = series.iter().zip(&self.samples).map(|(series, sample)| {
+                let label = if self.samples.len() > 1 { format!("sample {sample}") } else { String::new() };
+                series.curve(&times, label)
+            });
+            curves.fold(series[0].axes(&times), LinePlot::curve)
+        };
+        let mut panels: Vec<LinePlot> = all.iter().map(panel).collect();
         panels.iter_mut().skip(1).for_each(|panel| panel.legend = Legend::Hidden);
         let figure = if panels.len() == 1 { Figure::single_column() } else { Figure::double_column() };
         let rows = panels.chunks(if panels.len() == 4 { 2 } else { 3 });
@@ -293,7 +301,7 @@ impl View<'_> {
         if times.is_empty() {
             return None;
         }
-        let mut plot = LinePlot::new(Axis::new("t"), Axis::new("relative L² error").log());
+        let mut plot = LinePlot::new(time_axis(times), Axis::new("relative L² error").log());
         // A run that agrees to the last bit has no place on a logarithmic axis.
         let positive = |e: &[f64]| e[1..].iter().map(|e| e.max(1e-17)).collect::<Vec<_>>();
         plot = plot.curve(Curve::new(times, &positive(&first.time), "in time, against dt/2"));
@@ -365,6 +373,11 @@ fn decimal(t: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// From zero to the last time.
+fn time_axis(times: &[f64]) -> Axis {
+    Axis::new("t").limits(0.0, times[times.len() - 1])
+}
+
 /// One invariant over time.
 struct InvariantSeries {
     name: &'static str,
@@ -373,29 +386,26 @@ struct InvariantSeries {
 }
 
 impl InvariantSeries {
-    /// A conserved quantity that is not zero is measured by its own size.
-    fn is_relative(&self) -> bool {
-        self.values[0].abs() > 1e-10
+    fn axes(&self, times: &[f64]) -> LinePlot {
+        match self.is_conserved {
+            true => LinePlot::new(time_axis(times), Axis::new("largest change so far").log())
+                .title(format!("{} (conserved)", self.name)),
+            false => LinePlot::new(time_axis(times), Axis::new(self.name)),
+        }
     }
 
-    fn axes(&self) -> LinePlot {
+    /// The values; of a conserved quantity the largest change so far, relative to it if it is not zero.
+    fn curve(&self, times: &[f64], label: String) -> Curve {
         if !self.is_conserved {
-            return LinePlot::new(Axis::new("t"), Axis::new(self.name));
+            return Curve::new(times, &self.values, label);
         }
-        let label = match self.is_relative() {
-            true => "relative change since t = 0",
-            false => "change since t = 0",
-        };
-        LinePlot::new(Axis::new("t"), Axis::new(label).log()).title(format!("{} (conserved)", self.name))
-    }
-
-    fn drawn(&self) -> Vec<f64> {
-        if !self.is_conserved {
-            return self.values.clone();
-        }
-        let scale = if self.is_relative() { self.values[0].abs() } else { 1.0 };
+        let scale = if self.values[0].abs() > ZERO { self.values[0].abs() } else { 1.0 };
         // No change at all has no place on a logarithmic axis.
-        self.values.iter().map(|v| ((v - self.values[0]).abs() / scale).max(1e-17)).collect()
+        let change = self.values[1..].iter().scan(1e-17f64, |largest, v| {
+            *largest = largest.max((v - self.values[0]).abs() / scale);
+            Some(*largest)
+        });
+        Curve::new(&times[1..], &change.collect::<Vec<_>>(), label)
     }
 }
 
