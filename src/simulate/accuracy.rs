@@ -47,6 +47,13 @@ impl Accuracy {
     }
 }
 
+/// Steps of the sample itself that cost as much as [`measure`]: twice as many steps, on the grid and on one of `2^d` times
+/// the points.
+pub fn cost(simulation: &Simulation) -> u64 {
+    let steps = simulation.steps();
+    (steps.frames * steps.per_frame) as u64 * (2 + (2 << simulation.grid().dim()))
+}
+
 /// Measures the accuracy of a computed sample; `progress` gets the share of the work done, at most 1 in all.
 ///
 /// # Errors

@@ -133,10 +133,10 @@ fn open(simulation: &Simulation, out: &Path, options: &Options) -> Result<(Write
     Ok((writer, (0..simulation.samples()).filter(|&i| !complete[i]).collect()))
 }
 
-/// Steps of all pending samples, a measurement of accuracy counted as two samples.
+/// Steps of all pending samples, and what the measurements of accuracy cost in such steps.
 fn total_steps(simulation: &Simulation, pending: &[usize]) -> u64 {
     let measured = pending.iter().filter(|&&i| i < simulation.recipe().accuracy.samples).count();
-    ((pending.len() + 2 * measured) * simulation.steps_per_sample()) as u64
+    (pending.len() * simulation.steps_per_sample()) as u64 + measured as u64 * accuracy::cost(simulation)
 }
 
 fn write(simulation: &Simulation, writer: &mut Writer, finished: Finished, report: &mut Report) -> Result<()> {
@@ -193,7 +193,7 @@ impl Job<'_> {
         let accuracy = match index < simulation.recipe().accuracy.samples {
             false => None,
             true => {
-                let whole = 2.0 * simulation.steps_per_sample() as f64;
+                let whole = accuracy::cost(simulation) as f64;
                 let mut done = 0.0;
                 Some(accuracy::measure(simulation, &trajectory, self.threads, |share| {
                     let before = (done * whole) as u64;
