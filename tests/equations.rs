@@ -349,11 +349,10 @@ fn nonlinear_terms_and_their_adjoints_agree_in_the_solver() {
         let shifted = |shift: usize| {
             let last = start.ndim() - 1;
             let shape = start.raw_dim();
-            let rolled = ArrayD::from_shape_fn(shape, |mut i: IxDyn| {
+            ArrayD::from_shape_fn(shape, |mut i: IxDyn| {
                 i[last] = (i[last] + shift) % start.shape()[last];
                 start[&i] * (1.0 + 0.3 * (i[last] as f64).sin())
-            });
-            rolled
+            })
         };
         let [u, v, w] = [start.clone(), shifted(5), shifted(11)].map(|f| stepper.load(f.view()).unwrap());
         let (jv, jtw) = (stepper.nonlinear_jvp(&u, &v), stepper.nonlinear_vjp(&u, &w));
