@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 
 use num_complex::Complex64;
 
-use super::{Pde, Wave, constant};
+use super::{Invariant, Mode, Pde, Wave, constant, require_dim, require_finite, require_non_negative};
 use crate::error::{Error, Result};
 use crate::field::Grid;
 use crate::spectral::simd::{Complex, Lanes};
@@ -41,13 +41,25 @@ pub enum Forcing2d {
 /// N_hat = (k_x^2 - k_y^2) p_hat + k_x k_y q_hat .
 /// ```
 ///
-/// Without forcing and drag `dE/dt = -2 nu Z`, `dZ/dt = -2 nu P` (energy, enstrophy, palinstrophy). The mean vorticity
-/// stays zero.
+/// With energy `E = <|u|^2>/2` (without the mean flow's), enstrophy `Z = <omega^2>/2` and palinstrophy
+/// `P = <|grad omega|^2>/2`,
+///
+/// ```text
+/// dE/dt = -2 nu Z - 2 drag E + <psi f> ,    dZ/dt = -2 nu P - 2 drag Z + <omega f> .
+/// ```
+///
+/// The mean vorticity is zero. It is conserved by the nonlinear term, and by the linear one without drag. Flows with
+/// one wavenumber `|k|`, and parallel flows, have no nonlinear term: [`taylor_green`](Self::taylor_green) and
+/// [`laminar`](Self::laminar) are exact solutions, also of the truncated system.
 ///
 /// # Good values
 ///
 /// Kolmogorov flow: box `[0, 2 pi)^2`, `nu = 1e-3`, `drag = 0.1`, forcing amplitude 1 at mode 4 (Kochkov et al., PNAS
 /// 2021), `n = 256`, `dt = 5e-3`. Laminar solution `omega = -(A k / (nu k^2 + drag)) cos(k y)`.
+///
+/// Conventions of other codes: exponax takes `(u, v) = (d_1 psi, -d_0 psi)` of its array axes with
+/// `lap psi = +omega`, which is this equation with its two axes exchanged, adds `+lambda omega` for drag, and multiplies
+/// its Kolmogorov forcing by the integer mode instead of `k`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NavierStokes2d {
     /// Kinematic viscosity, length^2 / time.
@@ -75,6 +87,35 @@ impl NavierStokes2d {
     pub fn fno(nu: f64) -> Self {
         Self { nu, drag: 0.0, mean_flow: [0.0; 2], forcing: Forcing2d::Diagonal { amplitude: 0.1 } }
     }
+
+    /// Vorticity at `(x, y)` and `t` of the Taylor-Green vortices `2 k cos(k x) cos(k y)` (velocity amplitude 1), which
+    /// decay at the rate `2 nu k^2 + drag` and drift with the mean flow: exact without forcing.
+    pub fn taylor_green(&self, k: f64, x: [f64; 2], t: f64) -> f64 {
+        let [x, y] = [0, 1].map(|axis| x[axis] - self.mean_flow[axis] * t);
+        2.0 * k * (k * x).cos() * (k * y).cos() * (-(2.0 * self.nu * k * k + self.drag) * t).exp()
+    }
+
+    /// Steady vorticity `-f / L` at `(x, y)` of the laminar flow that the forcing drives; zero without forcing.
+    pub fn laminar(&self, x: [f64; 2]) -> f64 {
+        self.forcing.mode().map_or(0.0, |(k, f)| {
+            let response = -f / self.linear_symbol(0, k);
+            (response * Complex64::cis(k[0] * x[0] + k[1] * x[1])).re
+        })
+    }
+}
+
+impl Forcing2d {
+    /// Wavenumber and complex amplitude of `f = Re(f_hat exp(i k . x))`.
+    fn mode(&self) -> Option<([f64; 3], Complex64)> {
+        match *self {
+            Self::None => None,
+            Self::Kolmogorov { amplitude, mode, length } => {
+                let k = TAU * mode as f64 / length;
+                Some(([0.0, k, 0.0], Complex64::from(-amplitude * k)))
+            }
+            Self::Diagonal { amplitude } => Some(([TAU, TAU, 0.0], Complex64::new(amplitude, -amplitude))),
+        }
+    }
 }
 
 impl Pde for NavierStokes2d {
@@ -100,21 +141,21 @@ impl Pde for NavierStokes2d {
     }
 
     fn validate(&self, grid: &Grid) -> Result<()> {
-        if grid.dim() != 2 {
-            return Err(Error::parameter("dim", grid.dim(), "must be 2 for navier_stokes_2d"));
+        require_dim(self.id(), grid, 2..=2)?;
+        require_non_negative("nu", self.nu)?;
+        require_finite("drag", self.drag)?;
+        require_finite("mean_flow", self.mean_flow[0])?;
+        require_finite("mean_flow", self.mean_flow[1])?;
+        match self.forcing {
+            Forcing2d::Kolmogorov { length, .. } if length != grid.lengths()[1] => {
+                Err(Error::parameter("forcing length", length, "must be the period of the box in y"))
+            }
+            Forcing2d::Diagonal { .. } if grid.lengths() != [1.0, 1.0] => {
+                let lengths = format!("{:?}", grid.lengths());
+                Err(Error::parameter("lengths", lengths, "must be [1, 1] for the diagonal forcing"))
+            }
+            _ => Ok(()),
         }
-        if !(self.nu >= 0.0 && self.nu.is_finite()) {
-            return Err(Error::parameter("nu", self.nu, "must be >= 0"));
-        }
-        if !self.drag.is_finite() {
-            return Err(Error::parameter("drag", self.drag, "must be finite"));
-        }
-        if let Forcing2d::Kolmogorov { length, .. } = self.forcing
-            && length != grid.lengths()[1]
-        {
-            return Err(Error::parameter("forcing length", length, "must be the period of the box in y"));
-        }
-        Ok(())
     }
 
     fn linear_symbol(&self, _channel: usize, k: [f64; 3]) -> Complex64 {
@@ -171,24 +212,52 @@ impl Pde for NavierStokes2d {
     }
 
     fn forcing(&self, _channel: usize, x: [f64; 3]) -> Option<f64> {
-        match self.forcing {
-            Forcing2d::None => None,
-            Forcing2d::Kolmogorov { amplitude, mode, length } => {
-                let k = TAU * mode as f64 / length;
-                Some(-amplitude * k * (k * x[1]).cos())
-            }
-            Forcing2d::Diagonal { amplitude } => {
-                let (sin, cos) = (TAU * (x[0] + x[1])).sin_cos();
-                Some(amplitude * (sin + cos))
-            }
+        let (k, f) = self.forcing.mode()?;
+        Some((f * Complex64::cis(k[0] * x[0] + k[1] * x[1])).re)
+    }
+
+    // The amplitude of the forcing is not among them: the stepper differentiates with respect to the forcing field.
+    fn parameters(&self) -> &'static [&'static str] {
+        &["nu", "drag", "mean_flow_x", "mean_flow_y"]
+    }
+
+    fn parameter_mut(&mut self, parameter: usize) -> &mut f64 {
+        match parameter {
+            0 => &mut self.nu,
+            1 => &mut self.drag,
+            _ => &mut self.mean_flow[parameter - 2],
         }
     }
 
-    fn parameters(&self) -> &'static [&'static str] {
-        &["nu", "drag"]
+    fn linear_symbol_derivative(&self, parameter: usize, _channel: usize, k: [f64; 3]) -> Complex64 {
+        match parameter {
+            0 => Complex64::from(-Mode(k).square()),
+            1 => Complex64::from(-1.0),
+            _ => Complex64::new(0.0, -k[parameter - 2]),
+        }
     }
 
-    fn linear_symbol_derivative(&self, parameter: usize, _channel: usize, k: [f64; 3]) -> Complex64 {
-        Complex64::from(if parameter == 0 { -(k[0] * k[0] + k[1] * k[1]) } else { -1.0 })
+    fn invariants(&self) -> Vec<Invariant> {
+        let Self { nu, drag, .. } = *self;
+        // sum of |k|^(2 p) conj(a) b without the mean.
+        let product = |k: Mode, power: i32, a: Complex64, b: Complex64| {
+            if k.square() == 0.0 { 0.0 } else { k.square().powi(power) * (a.conj() * b).re }
+        };
+        vec![
+            Invariant::balanced(
+                "energy",
+                move |s| 0.5 * s.mode_sum(|k, w, _| product(k, -1, w[0], w[0])),
+                move |s| {
+                    s.mode_sum(|k, w, f| -nu * product(k, 0, w[0], w[0]) + product(k, -1, w[0], f[0] - w[0] * drag))
+                },
+            ),
+            Invariant::balanced(
+                "enstrophy",
+                move |s| 0.5 * s.mode_sum(|k, w, _| product(k, 0, w[0], w[0])),
+                move |s| {
+                    s.mode_sum(|k, w, f| -nu * product(k, 1, w[0], w[0]) + product(k, 0, w[0], f[0] - w[0] * drag))
+                },
+            ),
+        ]
     }
 }
