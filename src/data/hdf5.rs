@@ -354,11 +354,15 @@ fn guard<T>(path: &Path, run: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// Elements of a hyperslab after checking it against the shape, and that so many bytes can come from this file.
-///
-/// Deflate packs at most 1032:1; beyond that (with a floor of 256 MiB for datasets of pure fill value) a header
-/// is corrupt, and an allocation of that size would end the process.
-fn check_slab(path: &Path, dataset: &str, shape: &[usize], start: &[usize], count: &[usize], len: u64) -> Result<usize> {
+/// Elements of a hyperslab, after checking it against the shape and the size of the file.
+fn check_slab(
+    path: &Path,
+    dataset: &str,
+    shape: &[usize],
+    start: &[usize],
+    count: &[usize],
+    len: u64,
+) -> Result<usize> {
     if start.len() != shape.len() || count.len() != shape.len() {
         return Err(Error::shape(format!("hyperslab of {dataset}"), shape, count));
     }
@@ -367,10 +371,18 @@ fn check_slab(path: &Path, dataset: &str, shape: &[usize], start: &[usize], coun
             return Err(Error::shape(format!("hyperslab of {dataset} from {start:?}"), shape, count));
         }
     }
-    let elements = count.iter().try_fold(1usize, |product, &c| product.checked_mul(c));
+    check_size(path, dataset, count, len)
+}
+
+/// Elements of a block, after checking that so many bytes can come from this file.
+///
+/// Deflate packs at most 1032:1; beyond that (with a floor of 256 MiB for datasets of pure fill value) a header
+/// is corrupt, and an allocation of that size would end the process.
+fn check_size(path: &Path, dataset: &str, block: &[usize], len: u64) -> Result<usize> {
+    let elements = block.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
     let limit = (len.saturating_mul(1100)).max(1 << 28) / 8;
     match elements {
         Some(n) if n as u64 <= limit => Ok(n),
-        _ => Err(Error::format(path, format!("{dataset}: {count:?} elements cannot come from a file of {len} bytes"))),
+        _ => Err(Error::format(path, format!("{dataset}: {block:?} elements cannot come from a file of {len} bytes"))),
     }
 }
