@@ -471,6 +471,14 @@ pub(super) fn times(path: &Path, frames: usize, found: Option<Vec<f64>>, options
     }
 }
 
+/// Flags of a layout without incomplete samples; a number that no file holds comes from a corrupt header.
+pub(super) fn all_complete(path: &Path, samples: usize) -> Result<Vec<bool>> {
+    if samples > 100_000_000 {
+        return Err(Error::format(path, format!("{samples} samples are more than a file holds")));
+    }
+    Ok(vec![true; samples])
+}
+
 /// The file's stem.
 pub(super) fn stem(path: &Path) -> String {
     path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()

@@ -8,6 +8,11 @@
 //! What changes later are raw bytes at [`Info::offset`], which need no HDF5 library; the writer of Well+ files
 //! rests on this.
 //!
+//! A known weakness of `rust-hdf5` 0.7.9, found by the suite: it describes the characters of a variable-length string
+//! as one-byte strings where the C library has unsigned bytes. h5py, xarray, netCDF-C and h5dump read the text
+//! attributes of such files; a C program that asks for a string type of its own instead of the file's native type gets
+//! "no conversion path". Numbers, flags, names and scales are not affected, and files made with `libhdf5` are not.
+//!
 //! Corrupt files: every call into a third-party decoder is guarded, so that its panic becomes
 //! [`Error::Format`]; a request for far more bytes than the file could hold is refused before it allocates.
 
@@ -280,22 +285,15 @@ pub trait Sink {
 }
 
 /// Who encodes and decodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
     /// The crate `rust-hdf5`.
+    #[cfg_attr(not(feature = "libhdf5"), default)]
     Pure,
     /// The C library.
     #[cfg(feature = "libhdf5")]
+    #[default]
     Library,
-}
-
-impl Default for Backend {
-    fn default() -> Self {
-        #[cfg(feature = "libhdf5")]
-        return Self::Library;
-        #[cfg(not(feature = "libhdf5"))]
-        Self::Pure
-    }
 }
 
 impl Backend {

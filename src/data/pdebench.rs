@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::dataset::{Dataset, Field, Layout, OpenOptions, Place, Role, field, grid, stem, times};
+use super::dataset::{Dataset, Field, Layout, OpenOptions, Place, Role, all_complete, field, grid, stem, times};
 use super::hdf5::{self, Attr, Source};
 use super::well::AXES;
 use crate::error::{Error, Result};
@@ -65,7 +65,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
         fields: parts.fields,
         parameters,
         attributes,
-        complete: vec![true; parts.samples],
+        complete: all_complete(path, parts.samples)?,
         warnings: parts.warnings,
         source,
     })

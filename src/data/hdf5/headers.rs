@@ -8,6 +8,7 @@
 //! headers), III.A-III.D (symbol tables, heaps).
 
 use std::cell::RefCell;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -219,8 +220,8 @@ impl Headers {
                     return Err(self.bad(&path, "too many objects"));
                 }
                 // A group met twice is not entered again: hard links may form cycles.
-                if !self.paths.contains_key(&target) {
-                    self.paths.insert(target, path.clone());
+                if let Entry::Vacant(unseen) = self.paths.entry(target) {
+                    unseen.insert(path.clone());
                     if is_group {
                         queue.push_back((path, target));
                     }
