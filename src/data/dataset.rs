@@ -88,6 +88,9 @@ impl FromStr for Layout {
     }
 }
 
+/// More samples or frames than this come from a corrupt header.
+const MOST: usize = 10_000_000;
+
 /// What a file may leave open.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
@@ -458,6 +461,9 @@ pub(super) fn grid(path: &Path, points: &[(usize, Option<Vec<f64>>)], options: &
 
 /// Times: `dt` times the index if `dt` is given, else the file's, else an error that asks for `dt`.
 pub(super) fn times(path: &Path, frames: usize, found: Option<Vec<f64>>, options: &OpenOptions) -> Result<Vec<f64>> {
+    if frames > MOST {
+        return Err(Error::format(path, format!("{frames} frames are more than a file holds")));
+    }
     if let Some(dt) = options.dt {
         if !dt.is_finite() || dt <= 0.0 {
             return Err(Error::parameter("dt", dt, "must be > 0"));
@@ -473,7 +479,7 @@ pub(super) fn times(path: &Path, frames: usize, found: Option<Vec<f64>>, options
 
 /// Flags of a layout without incomplete samples; a number that no file holds comes from a corrupt header.
 pub(super) fn all_complete(path: &Path, samples: usize) -> Result<Vec<bool>> {
-    if samples > 100_000_000 {
+    if samples > MOST {
         return Err(Error::format(path, format!("{samples} samples are more than a file holds")));
     }
     Ok(vec![true; samples])
