@@ -22,10 +22,14 @@ pub(super) enum Rows<V: Lanes> {
 }
 
 impl<V: Lanes> Rows<V> {
-    /// Whether bundles are the faster way: for lines shorter than `2 W^2` (measured in `benches/fft.rs`), if there are
-    /// enough of them to fill the lanes.
+    /// Whether bundles are the faster way: below `2 W^2` points the vectors along a line are partly empty, up to `4 W^2`
+    /// bundles still win (`benches/fft.rs`, `benches/core.rs`), beyond that they outgrow the nearest caches. There must
+    /// be enough lines to fill the lanes.
     pub fn prefers_bundles(n: usize, lines: usize) -> bool {
-        V::WIDTH > 1 && n < 2 * V::WIDTH * V::WIDTH && lines.is_multiple_of(2 * V::WIDTH) && ColumnFft::<V>::supports(n)
+        V::WIDTH > 1
+            && n <= 4 * V::WIDTH * V::WIDTH
+            && lines.is_multiple_of(2 * V::WIDTH)
+            && ColumnFft::<V>::supports(n)
     }
 
     /// Reals of private memory for `fields` and `products`.
@@ -34,9 +38,7 @@ impl<V: Lanes> Rows<V> {
             Self::Lines(fft) => (fields + products) * fft.len() + fft.scratch_len(),
             Self::Bundles(fft) => {
                 let complex = 2 * V::WIDTH;
-                (fields.max(products) + 1) * fft.len() * complex
-                    + fft.scratch_len().max(fft.len()) * complex
-                    + V::WIDTH * 2 * complex
+                (fields.max(products) + 1) * fft.len() * complex + fft.scratch_len().max(fft.len()) * complex
             }
         }
     }
@@ -103,7 +105,7 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
             for f in 0..O::FIELDS {
                 fft.inverse(half(f), stride, values.part(f * n, n).as_mut_slice(), scratch.as_mut_slice());
             }
-            self.pointwise(op, values.as_ptr(), n);
+            self.pointwise(op, values.as_ptr(), (n, V::WIDTH), |f| f * n, |p| (O::FIELDS + p) * n);
             for p in 0..O::PRODUCTS {
                 let line = values.part((O::FIELDS + p) * n, n).as_mut_slice();
                 fft.forward(line, half(p), stride, scratch.as_mut_slice());
@@ -111,27 +113,35 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
         }
     }
 
-    /// Products of `n` points: `values` holds the fields' lines, then takes the products' lines.
+    /// Products of vectors of points: field `f` is at `values + from(f) + j`, product `p` goes to `values + to(p) + j`, for
+    /// `j` in steps up to `end`.
     ///
     /// # Safety
     ///
-    /// `values` is valid for all lines; `n` is a multiple of `W`.
+    /// `values` is valid for all of them.
     #[inline(always)]
-    unsafe fn pointwise<O: Op<P>>(&self, op: O, values: *mut V::Real, n: usize) {
+    unsafe fn pointwise<O: Op<P>>(
+        &self,
+        op: O,
+        values: *mut V::Real,
+        (end, step): (usize, usize),
+        from: impl Fn(usize) -> usize,
+        to: impl Fn(usize) -> usize,
+    ) {
         V::vectorize(
             #[inline(always)]
             || {
-                for j in (0..n).step_by(V::WIDTH) {
+                for j in (0..end).step_by(step) {
                     let mut fields = [V::splat(V::Real::of(0.0)); MAX];
                     let mut products = [V::splat(V::Real::of(0.0)); MAX];
                     // SAFETY: the caller's promise.
                     unsafe {
                         for (f, field) in fields[..O::FIELDS].iter_mut().enumerate() {
-                            *field = V::load(values.add(f * n + j));
+                            *field = V::load(values.add(from(f) + j));
                         }
                         op.pointwise(&self.pde, &fields[..O::FIELDS], &mut products[..O::PRODUCTS]);
                         for (p, product) in products[..O::PRODUCTS].iter().enumerate() {
-                            product.store(values.add((O::FIELDS + p) * n + j));
+                            product.store(values.add(to(p) + j));
                         }
                     }
                 }
@@ -157,11 +167,11 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
         let n = fft.len();
         let len = n * 2 * V::WIDTH;
         let group = 2 * V::WIDTH;
-        // Columns, then a spectrum that is being packed or unpacked, the transform's scratch, and two tiles.
+        // Columns, then a spectrum that is being packed or unpacked, and the transform's scratch.
         let column = |c: usize| private.part(c * len, len);
         let spectrum = private.part(columns_in.max(columns_out) * len, len);
         let scratch_len = fft.scratch_len().max(n);
-        let scratch = private.part(spectrum_end(columns_in.max(columns_out), len), scratch_len * group);
+        let scratch = private.part((columns_in.max(columns_out) + 1) * len, scratch_len * group);
         // Start of the groups of real line `r` in block 0.
         let start = |r: usize| {
             let first_row = (task * rows + r % rows) * V::WIDTH;
@@ -175,29 +185,11 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
                 pack::<V>(a, b, spectrum.as_ptr(), n, cut, blocks, stride);
                 fft.inverse(complexes(spectrum, n), complexes(column(c), n), complexes(scratch, scratch_len));
             }
-            let at = |r: usize| column(r / 2).as_ptr().add(r % 2 * V::WIDTH);
-            let lines: [*mut V::Real; 2 * MAX] =
-                std::array::from_fn(|r| if r < rows * O::FIELDS.max(O::PRODUCTS) { at(r) } else { private.as_ptr() });
-            V::vectorize(
-                #[inline(always)]
-                || {
-                    for j in 0..n {
-                        let mut fields = [[V::splat(V::Real::of(0.0)); MAX]; 2];
-                        let mut products = [V::splat(V::Real::of(0.0)); MAX];
-                        for (row, fields) in fields[..rows].iter_mut().enumerate() {
-                            for (f, field) in fields[..O::FIELDS].iter_mut().enumerate() {
-                                *field = V::load(lines[f * rows + row].add(j * group));
-                            }
-                        }
-                        for (row, fields) in fields[..rows].iter().enumerate() {
-                            op.pointwise(&self.pde, &fields[..O::FIELDS], &mut products[..O::PRODUCTS]);
-                            for (p, product) in products[..O::PRODUCTS].iter().enumerate() {
-                                product.store(lines[p * rows + row].add(j * group));
-                            }
-                        }
-                    }
-                },
-            );
+            for row in 0..rows {
+                // Products take the places of fields.
+                let place = |slot: usize| (slot * rows + row) / 2 * len + (slot * rows + row) % 2 * V::WIDTH;
+                self.pointwise(op, private.as_ptr(), (len, group), place, place);
+            }
             for c in 0..columns_out {
                 fft.forward(complexes(column(c), n), complexes(spectrum, n), complexes(scratch, scratch_len));
                 let (a, b) = (start(2 * c), start(2 * c + 1));
@@ -260,11 +252,6 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
             sink(c * len, out.part(c * len, len));
         }
     }
-}
-
-/// Reals before the scratch in the memory of [`Pipeline::bundle`].
-const fn spectrum_end(columns: usize, len: usize) -> usize {
-    (columns + 1) * len
 }
 
 /// Spectrum of `A + i B` from the half spectra of `W` real lines `A` and `W` real lines `B`:
@@ -336,28 +323,33 @@ unsafe fn unpack<V: Lanes>(
         #[inline(always)]
         || {
             let half = V::splat(V::Real::of(0.5 * scale));
-            let zero = V::splat(V::Real::of(0.0));
+            let zero = Complex::zero();
             for block in 0..blocks {
-                let mut tiles = [[zero; MAX_WIDTH]; 4];
-                let count = (cut + 1 - block * w).min(w);
-                // SAFETY: the caller's promise.
-                unsafe {
-                    for l in 0..count {
-                        let m = block * w + l;
-                        let p = Complex::<V>::load(z.add(m * group));
-                        let q = Complex::<V>::load(z.add((n - m) % n * group));
-                        tiles[0][l] = (p.re + q.re) * half;
-                        tiles[1][l] = (p.im - q.im) * half;
-                        tiles[2][l] = (p.im + q.im) * half;
-                        tiles[3][l] = (q.re - p.re) * half;
-                    }
-                    for tile in &mut tiles {
-                        V::transpose(&mut tile[..w]);
-                    }
-                    let [a, b] = [a, b].map(|p| p.add(block * stride));
-                    for l in 0..w {
-                        Complex::new(tiles[0][l], tiles[1][l]).store(a.add(l * group));
-                        Complex::new(tiles[2][l], tiles[3][l]).store(b.add(l * group));
+                for (line, out) in [a, b].into_iter().enumerate() {
+                    let mut tiles = [[zero.re; MAX_WIDTH]; 2];
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        for l in 0..w {
+                            let m = block * w + l;
+                            let part = if m <= cut {
+                                let p = Complex::<V>::load(z.add(m * group));
+                                let q = Complex::<V>::load(z.add(if m == 0 { 0 } else { n - m } * group));
+                                if line == 0 {
+                                    Complex::new(p.re + q.re, p.im - q.im)
+                                } else {
+                                    Complex::new(p.im + q.im, q.re - p.re)
+                                }
+                            } else {
+                                zero
+                            };
+                            (tiles[0][l], tiles[1][l]) = (part.re * half, part.im * half);
+                        }
+                        for tile in &mut tiles {
+                            V::transpose(&mut tile[..w]);
+                        }
+                        for l in 0..w {
+                            Complex::new(tiles[0][l], tiles[1][l]).store(out.add(block * stride + l * group));
+                        }
                     }
                 }
             }
