@@ -5,6 +5,7 @@ pub mod error;
 pub mod field;
 pub mod initial;
 pub mod pde;
+pub mod plot;
 pub mod spectral;
 pub mod stepper;
 
