@@ -1,6 +1,7 @@
 //! Partial differential equations by classical and learned spectral methods, on one differentiable
 //! pseudo-spectral core.
 
+pub mod data;
 pub mod error;
 pub mod field;
 pub mod initial;
