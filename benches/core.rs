@@ -45,7 +45,10 @@ fn time(repeats: usize, steps: usize, mut f: impl FnMut()) -> (f64, f64) {
 
 fn case<T: Real, P: Pde>(name: &str, pde: &P, grid: &Grid, dt: f64, batch: usize, steps: usize) {
     let shape: Vec<usize> = [batch, P::CHANNELS].into_iter().chain(grid.shape().iter().copied()).collect();
-    for (isa, threads) in [(Isa::Scalar, 1), (Isa::Avx2, 1), (Isa::Avx512, 1), (Isa::detect(), 2)].into_iter().filter(|c| std::env::var("PROF").is_err() || *c == (Isa::Avx512, 1)) {
+    for (isa, threads) in [(Isa::Scalar, 1), (Isa::Avx2, 1), (Isa::Avx512, 1), (Isa::detect(), 2)]
+        .into_iter()
+        .filter(|c| std::env::var("PROF").is_err() || *c == (Isa::Avx512, 1))
+    {
         if !isa.is_available() {
             continue;
         }

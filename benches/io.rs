@@ -43,7 +43,9 @@ fn main() {
     report("limit: plain write, fsync each", start);
     std::fs::remove_file(folder.path().join("raw")).expect("removed");
 
-    for (what, data) in [("write_sample f32 -> f32", FieldData::F32(&single)), ("write_sample f64 -> f32", FieldData::F64(&double))] {
+    for (what, data) in
+        [("write_sample f32 -> f32", FieldData::F32(&single)), ("write_sample f64 -> f32", FieldData::F64(&double))]
+    {
         let path = folder.path().join("bench.hdf5");
         let _ = std::fs::remove_file(&path);
         let start = Instant::now();

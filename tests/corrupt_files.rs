@@ -107,7 +107,8 @@ proptest! {
 
 #[test]
 fn what_is_no_data_file_is_a_format_error() {
-    for (name, content) in [("empty.h5", &b""[..]), ("text.hdf5", b"hello"), ("text.npy", b"hello"), ("text.mat", b"x")] {
+    for (name, content) in [("empty.h5", &b""[..]), ("text.hdf5", b"hello"), ("text.npy", b"hello"), ("text.mat", b"x")]
+    {
         with_file(name, content, |path| match Dataset::open(path, None) {
             Err(Error::Format { path: at, .. }) => assert_eq!(at, path),
             Err(other) => panic!("{name}: {other:?}"),

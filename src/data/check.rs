@@ -179,7 +179,8 @@ impl TheWell<'_> {
             self.findings.rule(known, "/", || format!("grid_type {grid:?} is neither cartesian nor spherical"));
         }
         let dim = self.attribute("/", "n_spatial_dims", Kind::Int)?.and_then(|a| a.as_f64()).unwrap_or(0.0) as usize;
-        let samples = self.attribute("/", "n_trajectories", Kind::Int)?.and_then(|a| a.as_f64()).unwrap_or(0.0) as usize;
+        let samples =
+            self.attribute("/", "n_trajectories", Kind::Int)?.and_then(|a| a.as_f64()).unwrap_or(0.0) as usize;
         let parameters = self.attribute("/", "simulation_parameters", Kind::Texts)?;
         let parameters = parameters.and_then(|a| a.as_texts()).unwrap_or_default();
         let dims = self.dimensions(dim)?;
@@ -234,9 +235,8 @@ impl TheWell<'_> {
     fn dimensions(&mut self, dim: usize) -> Result<Vec<String>> {
         let dims = self.attribute("/dimensions", "spatial_dims", Kind::Texts)?;
         let dims = dims.and_then(|a| a.as_texts()).unwrap_or_default();
-        self.findings.rule(dims.len() == dim, "/dimensions", || {
-            format!("spatial_dims {dims:?}, but n_spatial_dims is {dim}")
-        });
+        self.findings
+            .rule(dims.len() == dim, "/dimensions", || format!("spatial_dims {dims:?}, but n_spatial_dims is {dim}"));
         for name in std::iter::once("time").chain(dims.iter().map(String::as_str)) {
             let path = format!("/dimensions/{name}");
             if !self.source.contains(&path) {
@@ -429,11 +429,8 @@ mod tests {
         let mut header = header(4, Precision::F64);
         header.fields[1].valid_max_abs = Some(3100.0);
         let mut writer = Writer::create(&path, &header).unwrap();
-        let spoil: [fn(&mut Vec<Vec<f64>>); 3] = [
-            |d| d[1][30] = f64::NAN,
-            |d| d[0].iter_mut().for_each(|x| *x = 2.5),
-            |d| d[1].copy_within(24..48, 48),
-        ];
+        let spoil: [fn(&mut Vec<Vec<f64>>); 3] =
+            [|d| d[1][30] = f64::NAN, |d| d[0].iter_mut().for_each(|x| *x = 2.5), |d| d[1].copy_within(24..48, 48)];
         for (index, spoil) in spoil.iter().enumerate() {
             let mut data = sample(&header, index);
             spoil(&mut data);

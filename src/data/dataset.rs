@@ -88,6 +88,9 @@ impl FromStr for Layout {
     }
 }
 
+/// More samples or frames than this come from a corrupt header.
+const MOST: usize = 10_000_000;
+
 /// What a file may leave open.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
@@ -302,7 +305,11 @@ impl Dataset {
             return Err(Error::format(&self.path, format!("sample {sample} is incomplete: its run did not finish it")));
         }
         if frames.start >= frames.end || frames.end > self.times.len() {
-            return Err(Error::parameter("frames", format!("{frames:?}"), format!("must lie in 0..{}", self.times.len())));
+            return Err(Error::parameter(
+                "frames",
+                format!("{frames:?}"),
+                format!("must lie in 0..{}", self.times.len()),
+            ));
         }
         if stride == 0 {
             return Err(Error::parameter("stride", stride, "must be >= 1"));
@@ -370,7 +377,12 @@ impl Dataset {
         for field in &self.fields {
             let place = &field.place;
             if place.datasets.len() != 1 && place.datasets.len() != self.samples {
-                return Err(bad(format!("{}: {} datasets for {} samples", field.name, place.datasets.len(), self.samples)));
+                return Err(bad(format!(
+                    "{}: {} datasets for {} samples",
+                    field.name,
+                    place.datasets.len(),
+                    self.samples
+                )));
             }
             for dataset in &place.datasets {
                 let shape = self.source.info(dataset)?.shape;
@@ -383,7 +395,9 @@ impl Dataset {
                         Role::Sample => self.samples,
                         Role::Time => self.times.len(),
                         Role::Space(axis) if *axis < self.grid.dim() => self.grid.shape()[*axis],
-                        Role::Space(axis) => return Err(bad(format!("{dataset}: axis {axis} on a {}-D grid", self.grid.dim()))),
+                        Role::Space(axis) => {
+                            return Err(bad(format!("{dataset}: axis {axis} on a {}-D grid", self.grid.dim())));
+                        }
                         Role::Channel => {
                             channels *= place.channels.as_ref().map_or(n, |c| if c.end <= n { c.len() } else { 0 });
                             continue;
@@ -433,9 +447,7 @@ pub(super) fn grid(path: &Path, points: &[(usize, Option<Vec<f64>>)], options: &
             .enumerate()
             .map(|(axis, (n, x))| match x {
                 Some(x) if x.len() == *n && *n > 1 => Ok((x[n - 1] - x[0]) / (n - 1) as f64 * *n as f64),
-                Some(x) => {
-                    Err(Error::format(path, format!("axis {axis}: {} coordinates for {n} points", x.len())))
-                }
+                Some(x) => Err(Error::format(path, format!("axis {axis}: {} coordinates for {n} points", x.len()))),
                 None => Err(Error::format(path, format!("axis {axis} has no coordinates: give the extent"))),
             })
             .collect::<Result<_>>()?,
@@ -449,6 +461,9 @@ pub(super) fn grid(path: &Path, points: &[(usize, Option<Vec<f64>>)], options: &
 
 /// Times: `dt` times the index if `dt` is given, else the file's, else an error that asks for `dt`.
 pub(super) fn times(path: &Path, frames: usize, found: Option<Vec<f64>>, options: &OpenOptions) -> Result<Vec<f64>> {
+    if frames > MOST {
+        return Err(Error::format(path, format!("{frames} frames are more than a file holds")));
+    }
     if let Some(dt) = options.dt {
         if !dt.is_finite() || dt <= 0.0 {
             return Err(Error::parameter("dt", dt, "must be > 0"));
@@ -460,6 +475,14 @@ pub(super) fn times(path: &Path, frames: usize, found: Option<Vec<f64>>, options
         Some(t) => Err(Error::format(path, format!("{} times for {frames} frames", t.len()))),
         None => Err(Error::format(path, "no times in the file: give dt")),
     }
+}
+
+/// Flags of a layout without incomplete samples; a number that no file holds comes from a corrupt header.
+pub(super) fn all_complete(path: &Path, samples: usize) -> Result<Vec<bool>> {
+    if samples > MOST {
+        return Err(Error::format(path, format!("{samples} samples are more than a file holds")));
+    }
+    Ok(vec![true; samples])
 }
 
 /// The file's stem.

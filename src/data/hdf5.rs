@@ -8,6 +8,11 @@
 //! What changes later are raw bytes at [`Info::offset`], which need no HDF5 library; the writer of Well+ files
 //! rests on this.
 //!
+//! A known weakness of `rust-hdf5` 0.7.9, found by the suite: it describes the characters of a variable-length string
+//! as one-byte strings where the C library has unsigned bytes. h5py, xarray, netCDF-C and h5dump read the text
+//! attributes of such files; a C program that asks for a string type of its own instead of the file's native type gets
+//! "no conversion path". Numbers, flags, names and scales are not affected, and files made with `libhdf5` are not.
+//!
 //! Corrupt files: every call into a third-party decoder is guarded, so that its panic becomes
 //! [`Error::Format`]; a request for far more bytes than the file could hold is refused before it allocates.
 
@@ -280,22 +285,15 @@ pub trait Sink {
 }
 
 /// Who encodes and decodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
     /// The crate `rust-hdf5`.
+    #[cfg_attr(not(feature = "libhdf5"), default)]
     Pure,
     /// The C library.
     #[cfg(feature = "libhdf5")]
+    #[default]
     Library,
-}
-
-impl Default for Backend {
-    fn default() -> Self {
-        #[cfg(feature = "libhdf5")]
-        return Self::Library;
-        #[cfg(not(feature = "libhdf5"))]
-        Self::Pure
-    }
 }
 
 impl Backend {
@@ -354,11 +352,15 @@ fn guard<T>(path: &Path, run: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// Elements of a hyperslab after checking it against the shape, and that so many bytes can come from this file.
-///
-/// Deflate packs at most 1032:1; beyond that (with a floor of 256 MiB for datasets of pure fill value) a header
-/// is corrupt, and an allocation of that size would end the process.
-fn check_slab(path: &Path, dataset: &str, shape: &[usize], start: &[usize], count: &[usize], len: u64) -> Result<usize> {
+/// Elements of a hyperslab, after checking it against the shape and the size of the file.
+fn check_slab(
+    path: &Path,
+    dataset: &str,
+    shape: &[usize],
+    start: &[usize],
+    count: &[usize],
+    len: u64,
+) -> Result<usize> {
     if start.len() != shape.len() || count.len() != shape.len() {
         return Err(Error::shape(format!("hyperslab of {dataset}"), shape, count));
     }
@@ -367,10 +369,18 @@ fn check_slab(path: &Path, dataset: &str, shape: &[usize], start: &[usize], coun
             return Err(Error::shape(format!("hyperslab of {dataset} from {start:?}"), shape, count));
         }
     }
-    let elements = count.iter().try_fold(1usize, |product, &c| product.checked_mul(c));
+    check_size(path, dataset, count, len)
+}
+
+/// Elements of a block, after checking that so many bytes can come from this file.
+///
+/// Deflate packs at most 1032:1; beyond that (with a floor of 256 MiB for datasets of pure fill value) a header
+/// is corrupt, and an allocation of that size would end the process.
+fn check_size(path: &Path, dataset: &str, block: &[usize], len: u64) -> Result<usize> {
+    let elements = block.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
     let limit = (len.saturating_mul(1100)).max(1 << 28) / 8;
     match elements {
         Some(n) if n as u64 <= limit => Ok(n),
-        _ => Err(Error::format(path, format!("{dataset}: {count:?} elements cannot come from a file of {len} bytes"))),
+        _ => Err(Error::format(path, format!("{dataset}: {block:?} elements cannot come from a file of {len} bytes"))),
     }
 }

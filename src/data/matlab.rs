@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::dataset::{Dataset, Layout, OpenOptions, Place, Role, field, grid, stem, times};
+use super::dataset::{Dataset, Layout, OpenOptions, Place, Role, all_complete, field, grid, stem, times};
 use super::hdf5;
 use crate::error::{Error, Result};
 
@@ -67,7 +67,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
         fields,
         parameters: BTreeMap::new(),
         attributes: s.attributes("/")?,
-        complete: vec![true; shape[0]],
+        complete: all_complete(path, shape[0])?,
         warnings: Vec::new(),
         source,
     })

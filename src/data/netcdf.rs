@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use super::dataset::{Dataset, Layout, OpenOptions, Place, Role, field, grid, stem, times};
+use super::dataset::{Dataset, Layout, OpenOptions, Place, Role, all_complete, field, grid, stem, times};
 use super::hdf5::{self, Attr, Source};
 use super::well::AXES;
 use crate::error::{Error, Result};
@@ -68,7 +68,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
         fields,
         parameters,
         attributes,
-        complete: vec![true; samples],
+        complete: all_complete(path, samples)?,
         warnings: Vec::new(),
         source,
     })

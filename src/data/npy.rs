@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::dataset::{Dataset, Layout, OpenOptions, Place, Role, field, grid, stem, times};
+use super::dataset::{Dataset, Layout, OpenOptions, Place, Role, all_complete, field, grid, stem, times};
 use super::hdf5::{Attr, Dtype, Info, Member, Source, Values};
 use crate::error::{Error, Result};
 
@@ -51,7 +51,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
         fields: vec![field(&source, "u", 0, Place::new(DATA, &roles))?],
         parameters,
         attributes,
-        complete: vec![true; shape[0]],
+        complete: all_complete(path, shape[0])?,
         warnings: Vec::new(),
         source: Box::new(source),
     })

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::dataset::{Dataset, Field, Layout, OpenOptions, Place, Role, field, grid, stem, times};
+use super::dataset::{Dataset, Field, Layout, OpenOptions, Place, Role, all_complete, field, grid, stem, times};
 use super::hdf5::{self, Attr, Source};
 use super::well::AXES;
 use crate::error::{Error, Result};
@@ -50,8 +50,11 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
         grouped(path, source.as_ref(), options)?
     };
     let attributes = source.attributes("/")?;
-    let parameters: BTreeMap<String, f64> =
-        attributes.iter().filter(|(n, _)| *n != "latestIndex").filter_map(|(n, a)| Some((n.clone(), a.as_f64()?))).collect();
+    let parameters: BTreeMap<String, f64> = attributes
+        .iter()
+        .filter(|(n, _)| *n != "latestIndex")
+        .filter_map(|(n, a)| Some((n.clone(), a.as_f64()?)))
+        .collect();
     Ok(Dataset {
         path: path.to_owned(),
         layout: Layout::PdeBench,
@@ -62,7 +65,7 @@ pub(super) fn open(path: &Path, options: &OpenOptions) -> Result<Dataset> {
         fields: parts.fields,
         parameters,
         attributes,
-        complete: vec![true; parts.samples],
+        complete: all_complete(path, parts.samples)?,
         warnings: parts.warnings,
         source,
     })
@@ -112,7 +115,10 @@ fn flat(path: &Path, source: &dyn Source, options: &OpenOptions) -> Result<Parts
     let dataset = &fields.last().expect("one of the names was found").place.datasets[0];
     let shape = source.info(dataset)?.shape;
     if shape.len() != roles.len() {
-        return Err(Error::format(path, format!("{dataset}: shape {shape:?}, but {dims} coordinates: expected [B, T, x..]")));
+        return Err(Error::format(
+            path,
+            format!("{dataset}: shape {shape:?}, but {dims} coordinates: expected [B, T, x..]"),
+        ));
     }
     let frames = shape[1];
     let mut warnings = Vec::new();

@@ -109,8 +109,8 @@ fn add_channels(moments: &mut [Moments], frame: ArrayViewD<f64>) {
 /// Keys `mean, std, rms, mean_delta, std_delta, rms_delta`, each a map from field to number or list.
 pub fn to_yaml(stats: &[FieldStats]) -> String {
     let mut text = String::new();
-    let measures: [(&str, fn(&Moments) -> f64); 3] =
-        [("mean", Moments::mean), ("std", Moments::std), ("rms", Moments::rms)];
+    type Measure = (&'static str, fn(&Moments) -> f64);
+    let measures: [Measure; 3] = [("mean", Moments::mean), ("std", Moments::std), ("rms", Moments::rms)];
     for (suffix, of_delta) in [("", false), ("_delta", true)] {
         for (name, measure) in measures {
             let _ = writeln!(text, "{name}{suffix}:");

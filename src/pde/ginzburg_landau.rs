@@ -21,8 +21,8 @@ use crate::spectral::simd::{Complex, Lanes};
 ///
 /// # Good values
 ///
-/// `c1 = 2`, `c3 = 1`, box `[0, 200)^d` from small noise: turbulence; `n = 256` an axis, `dt = 0.05`. `c1 = 0`,
-/// `c3 = 1.3` in two dimensions: frozen spirals.
+/// `c1 = 2`, `c3 = 1`, box `[0, 200)^d` from small noise, `n = 256` an axis, `dt = 0.05`: no plane wave is stable.
+/// `c1 = 0`, `c3 = 1.3` in two dimensions: spiral waves.
 ///
 /// # Source
 ///

@@ -164,10 +164,10 @@ impl<T: Real> Stepper<T> {
             })
             .expect("the scalar kernels take any length");
         let mut rhs: Box<dyn Rhs<T>> = match isa {
-            Isa::Avx512 => Box::new(Pipeline::<P, T::Avx512>::plan(pde, layout(T::Avx512::WIDTH), isa)?),
-            Isa::Avx2 => Box::new(Pipeline::<P, T::Avx2>::plan(pde, layout(T::Avx2::WIDTH), isa)?),
-            Isa::Neon => Box::new(Pipeline::<P, T::Neon>::plan(pde, layout(T::Neon::WIDTH), isa)?),
-            Isa::Scalar => Box::new(Pipeline::<P, T>::plan(pde, layout(1), isa)?),
+            Isa::Avx512 => Box::new(Pipeline::<P, T::Avx512>::plan(pde, layout(T::Avx512::WIDTH), isa)),
+            Isa::Avx2 => Box::new(Pipeline::<P, T::Avx2>::plan(pde, layout(T::Avx2::WIDTH), isa)),
+            Isa::Neon => Box::new(Pipeline::<P, T::Neon>::plan(pde, layout(T::Neon::WIDTH), isa)),
+            Isa::Scalar => Box::new(Pipeline::<P, T>::plan(pde, layout(1), isa)),
         };
         let transform = Transform::plan(grid);
         if let Some(forcing) = sample_forcing(pde, grid) {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use hdf5_metno::dataset::AllocTime;
 use hdf5_metno::types::{TypeDescriptor, VarLenArray, VarLenUnicode};
 use hdf5_metno::{
-    Attribute, Dataset, File, H5Type, Hyperslab, Location, LocationType, ObjectReference1, ReferencedObject, Selection,
-    SliceOrIndex,
+    Attribute, Dataset, File, H5Type, Hyperslab, Location, LocationInfo, LocationType, ObjectReference1,
+    ReferencedObject, Selection, SliceOrIndex,
 };
 use ndarray::{ArrayViewD, IxDyn};
 
@@ -69,6 +69,15 @@ impl LibrarySource {
         self.file.dataset(path).map_err(|e| wrap(&self.path, path, e))
     }
 
+    /// The name at the root if the dataset has one there; the library answers with the name it was last opened by.
+    fn shortest_name(&self, ds: &Dataset) -> String {
+        let name = ds.name();
+        let short = name.rfind('/').map_or(name.as_str(), |at| &name[at..]);
+        let token = |info: hdf5_metno::Result<LocationInfo>| info.ok().map(|i| i.token);
+        let same = exists(&self.file, short) && token(self.file.loc_info_by_name(short)) == token(ds.loc_info());
+        if same { short.to_owned() } else { name }
+    }
+
     fn read_typed<T: H5Type>(&self, ds: &Dataset, start: &[usize], count: &[usize]) -> hdf5_metno::Result<Vec<T>> {
         match count {
             [] => ds.read_raw(),
@@ -109,14 +118,29 @@ fn decode(attribute: &Attribute) -> hdf5_metno::Result<Option<Attr>> {
         T::Unsigned(_) => Some(Attr::Ints(attribute.read_raw::<u64>()?.into_iter().map(|x| x as i64).collect())),
         T::Boolean if scalar => Some(Attr::Bool(attribute.read_scalar()?)),
         T::Boolean => Some(Attr::Bools(attribute.read_raw()?)),
-        T::VarLenUnicode => one_or_list(attribute.read_raw::<VarLenUnicode>()?.iter().map(ToString::to_string).collect()),
-        T::VarLenAscii => {
-            let texts = attribute.read_raw::<hdf5_metno::types::VarLenAscii>()?;
-            one_or_list(texts.iter().map(ToString::to_string).collect())
-        }
+        T::VarLenUnicode | T::VarLenAscii => one_or_list(varying_strings(attribute)?),
         T::FixedAscii(width) | T::FixedUnicode(width) => one_or_list(fixed_strings(attribute, width)?),
         _ => None,
     })
+}
+
+/// Variable-length strings, read in the file's own type: `rust-hdf5` describes their characters as strings of one
+/// byte where the library has unsigned bytes, and the library knows no conversion between the two.
+fn varying_strings(attribute: &Attribute) -> hdf5_metno::Result<Vec<String>> {
+    use hdf5_metno_sys::h5a::H5Aread;
+    let mut texts = vec![VarLenUnicode::default(); attribute.size()];
+    if texts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let dtype = attribute.dtype()?;
+    // SAFETY: a variable-length string in memory is one pointer, which is what `VarLenUnicode` is; the library
+    // overwrites the null pointers of the empty strings with memory from `malloc`, which `VarLenUnicode` frees; its
+    // lock is held.
+    let status = hdf5_metno::sync::sync(|| unsafe { H5Aread(attribute.id(), dtype.id(), texts.as_mut_ptr().cast()) });
+    if status < 0 {
+        return Err("cannot read a variable-length string".into());
+    }
+    Ok(texts.iter().map(|s| String::from_utf8_lossy(s.as_bytes()).into_owned()).collect())
 }
 
 /// Fixed-length strings of a width known only at run time.
@@ -166,17 +190,14 @@ impl Source for LibrarySource {
     fn attributes(&self, object: &str) -> Result<BTreeMap<String, Attr>> {
         self.check(object)?;
         guard(&self.path, || {
-            let read = || {
-                let location = location(&self.file, object)?;
-                let mut found = BTreeMap::new();
-                for name in location.attr_names()? {
-                    if let Some(value) = decode(&location.attr(&name)?)? {
-                        found.insert(name, value);
-                    }
-                }
-                Ok(found)
-            };
-            read().map_err(|e| wrap(&self.path, object, e))
+            let location = location(&self.file, object).map_err(|e| wrap(&self.path, object, e))?;
+            let mut found = BTreeMap::new();
+            for name in location.attr_names().map_err(|e| wrap(&self.path, object, e))? {
+                let value = location.attr(&name).and_then(|a| decode(&a));
+                let value = value.map_err(|e| wrap(&self.path, &format!("{object}: attribute {name}"), e))?;
+                found.extend(value.map(|value| (name, value)));
+            }
+            Ok(found)
         })
     }
 
@@ -206,7 +227,7 @@ impl Source for LibrarySource {
             let Ok(list) = ds.attr("DIMENSION_LIST") else { return Ok(vec![None; rank]) };
             let lists = list.read_raw::<VarLenArray<ObjectReference1>>().map_err(|e| wrap(&self.path, dataset, e))?;
             let name = |list: &VarLenArray<ObjectReference1>| match self.file.dereference(list.first()?).ok()? {
-                ReferencedObject::Dataset(scale) => Some(scale.name()),
+                ReferencedObject::Dataset(scale) => Some(self.shortest_name(&scale)),
                 _ => None,
             };
             let mut scales: Vec<_> = lists.iter().map(name).collect();
@@ -261,7 +282,13 @@ impl LibrarySink {
         builder.create(path).map(drop)
     }
 
-    fn write_typed<T: H5Type>(&self, path: &str, start: &[usize], count: &[usize], values: &[T]) -> hdf5_metno::Result<()> {
+    fn write_typed<T: H5Type>(
+        &self,
+        path: &str,
+        start: &[usize],
+        count: &[usize],
+        values: &[T],
+    ) -> hdf5_metno::Result<()> {
         let ds = self.file.dataset(path)?;
         if count.is_empty() {
             return ds.write_scalar(&values[0]);

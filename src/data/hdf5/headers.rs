@@ -8,6 +8,7 @@
 //! headers), III.A-III.D (symbol tables, heaps).
 
 use std::cell::RefCell;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -89,9 +90,10 @@ struct Blocks {
 impl BlockReader for Blocks {
     fn read_block(&mut self, offset: u64, len: usize) -> FormatResult<Vec<u8>> {
         let failed = |e: io::Error| FormatError::InvalidData(e.to_string());
-        let start = offset.checked_add(self.base).filter(|&s| s < self.len).ok_or_else(|| {
-            FormatError::InvalidData(format!("address {offset:#x} lies outside the file"))
-        })?;
+        let start = offset
+            .checked_add(self.base)
+            .filter(|&s| s < self.len)
+            .ok_or_else(|| FormatError::InvalidData(format!("address {offset:#x} lies outside the file")))?;
         let mut block = vec![0; (self.len - start).min(len as u64) as usize];
         self.file.seek(SeekFrom::Start(start)).map_err(failed)?;
         self.file.read_exact(&mut block).map_err(failed)?;
@@ -218,8 +220,8 @@ impl Headers {
                     return Err(self.bad(&path, "too many objects"));
                 }
                 // A group met twice is not entered again: hard links may form cycles.
-                if !self.paths.contains_key(&target) {
-                    self.paths.insert(target, path.clone());
+                if let Entry::Vacant(unseen) = self.paths.entry(target) {
+                    unseen.insert(path.clone());
                     if is_group {
                         queue.push_back((path, target));
                     }
@@ -286,7 +288,9 @@ impl Headers {
                 LINK_INFO => {
                     let (info, _) = LinkInfoMessage::decode(&message.body, &self.ctx)?;
                     if info.is_dense() {
-                        read_dense_links(&info, &self.ctx, &mut *self.blocks.borrow_mut())?.into_iter().for_each(&mut hard);
+                        read_dense_links(&info, &self.ctx, &mut *self.blocks.borrow_mut())?
+                            .into_iter()
+                            .for_each(&mut hard);
                     }
                 }
                 _ => {}
@@ -413,15 +417,21 @@ impl Headers {
 
 fn superblock(blocks: &mut Blocks, at: u64) -> FormatResult<(FormatContext, u64)> {
     let head = blocks.read_block(at, 256)?;
-    let (addr, size, root) = if byte(&head, 8)? < 2 {
+    let (addr, size, root, end) = if byte(&head, 8)? < 2 {
         let s = SuperblockV0V1::decode(&head)?;
-        (s.sizeof_offsets, s.sizeof_lengths, s.root_symbol_table_entry.obj_header_addr)
+        (s.sizeof_offsets, s.sizeof_lengths, s.root_symbol_table_entry.obj_header_addr, s.end_of_file_address)
     } else {
         let s = SuperblockV2V3::decode(&head)?;
-        (s.sizeof_offsets, s.sizeof_lengths, s.root_group_object_header_address)
+        (s.sizeof_offsets, s.sizeof_lengths, s.root_group_object_header_address, s.end_of_file_address)
     };
+    if end > blocks.len {
+        let message = format!("the file has {} bytes of {end}: it is truncated", blocks.len);
+        return Err(FormatError::InvalidData(message));
+    }
     if addr != 8 || size != 8 {
-        return Err(FormatError::InvalidData(format!("addresses of {addr} and lengths of {size} bytes; only 8 is read")));
+        return Err(FormatError::InvalidData(format!(
+            "addresses of {addr} and lengths of {size} bytes; only 8 is read"
+        )));
     }
     Ok((FormatContext { sizeof_addr: addr, sizeof_size: size }, root))
 }
@@ -438,7 +448,9 @@ fn split(block: &[u8], v2: bool, tracked: bool) -> FormatResult<Vec<Message>> {
             (block[at], unsigned(block, at + 2, 2)? as usize, block[at + 4])
         };
         at += prefix;
-        let body = block.get(at..at + size).ok_or_else(|| FormatError::InvalidData("message ends outside its block".into()))?;
+        let body = block
+            .get(at..at + size)
+            .ok_or_else(|| FormatError::InvalidData("message ends outside its block".into()))?;
         messages.push(Message { kind, flags, body: body.to_vec() });
         at += size;
     }
@@ -450,9 +462,8 @@ fn byte(bytes: &[u8], at: usize) -> FormatResult<u8> {
 }
 
 fn unsigned(bytes: &[u8], at: usize, width: usize) -> FormatResult<u64> {
-    let slice = bytes
-        .get(at..at + width)
-        .ok_or(FormatError::BufferTooShort { needed: at + width, available: bytes.len() })?;
+    let slice =
+        bytes.get(at..at + width).ok_or(FormatError::BufferTooShort { needed: at + width, available: bytes.len() })?;
     Ok(integer(slice, ByteOrder::LittleEndian, false))
 }
 

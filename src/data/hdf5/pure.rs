@@ -7,7 +7,7 @@ use rust_hdf5::types::VarLenUnicode;
 use rust_hdf5::{DatatypeMessage, H5Dataset, H5File, H5Group, H5Type, HBool, Hdf5Error};
 
 use super::headers::Headers;
-use super::{Attr, Create, Dtype, Info, Member, Sink, Slice, Source, Values, check_slab, guard};
+use super::{Attr, Create, Dtype, Info, Member, Sink, Slice, Source, Values, check_size, check_slab, guard};
 use crate::error::{Error, Result};
 
 /// Words of the library, with the system's own error where there is one.
@@ -72,8 +72,10 @@ impl Source for PureSource {
     }
 
     fn read(&self, dataset: &str, start: &[usize], count: &[usize]) -> Result<Values> {
-        let Info { shape, dtype, .. } = self.info(dataset)?;
+        let Info { shape, dtype, chunk, .. } = self.info(dataset)?;
         let elements = check_slab(&self.path, dataset, &shape, start, count, self.headers.len())?;
+        // A chunk is decoded whole.
+        check_size(&self.path, dataset, &chunk.unwrap_or_default(), self.headers.len())?;
         let values = guard(&self.path, || {
             let ds = self.dataset(dataset)?;
             let fail = |e| wrap(&self.path, dataset, e);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{COMPLETE, CONVENTIONS};
-use crate::data::dataset::{Dataset, Layout, OpenOptions, Place, Role, field, grid, stem, times};
+use crate::data::dataset::{Dataset, Layout, OpenOptions, Place, Role, all_complete, field, grid, stem, times};
 use crate::data::hdf5::{self, Attr, Source};
 use crate::error::{Error, Result};
 
@@ -59,7 +59,7 @@ pub(in crate::data) fn open(path: &Path, options: &OpenOptions) -> Result<Datase
     let is_ours = attributes.get("Conventions").and_then(Attr::as_text) == Some(CONVENTIONS);
     let complete = match is_ours {
         true => hdf5::read_all(source.as_ref(), COMPLETE)?.iter().map(|&c| c == 1.0).collect(),
-        false => vec![true; samples.min(u32::MAX as usize)],
+        false => all_complete(path, samples)?,
     };
     if complete.len() != samples {
         return Err(bad(format!("{} completion flags for {samples} samples", complete.len())));

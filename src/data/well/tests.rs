@@ -238,7 +238,9 @@ fn wrong_data_and_missing_samples_are_refused() {
 fn unwritable_places_and_full_disks_are_io_errors_with_the_path() {
     let header = header(1, Precision::F32);
     let nowhere = Path::new("/nonexistent/folder/a.hdf5");
-    assert!(matches!(Writer::create(nowhere, &header), Err(Error::Io { path, .. }) if path.starts_with("/nonexistent")));
+    assert!(
+        matches!(Writer::create(nowhere, &header), Err(Error::Io { path, .. }) if path.starts_with("/nonexistent"))
+    );
     assert!(matches!(Writer::resume(nowhere), Err(Error::Io { .. })));
 }
 

@@ -232,9 +232,10 @@ impl Writer {
     /// As [`Writer::write_sample`].
     pub fn write_part(&mut self, index: usize, field: usize, first: usize, data: FieldData) -> Result<()> {
         self.check_index(index)?;
-        let place = self.fields.get(field).ok_or_else(|| {
-            Error::parameter("field index", field, format!("must be < {}", self.fields.len()))
-        })?;
+        let place = self
+            .fields
+            .get(field)
+            .ok_or_else(|| Error::parameter("field index", field, format!("must be < {}", self.fields.len())))?;
         if first.checked_add(data.len()).is_none_or(|end| end > place.values()) {
             return Err(Error::shape(format!("{} from {first}", place.name), &place.sample_shape, &[data.len()]));
         }

@@ -56,63 +56,58 @@ impl<V: Lanes> ColumnFft<V> {
     /// Elements that `scratch` must have.
     pub fn scratch_len(&self) -> usize {
         match &self.kernel {
-            Kernel::Plain(plans) => plans.iter().map(|p| p.get_inplace_scratch_len()).max().unwrap_or(0).max(self.n),
-            Kernel::Vector(vector) => vector.scratch_len(),
+            Kernel::Plain(plans) => plans.iter().map(|p| p.get_outofplace_scratch_len()).max().unwrap_or(0),
+            Kernel::Vector(vector) => vector.block,
         }
     }
 
-    /// Forward transform; the result is in the returned slice, which is `data` or the head of `scratch`.
+    /// Forward transform of `data`, which it destroys, into `out`.
     ///
     /// # Panics
     ///
-    /// If `data` is not as long as the transform, or `scratch` shorter than [`ColumnFft::scratch_len`].
-    pub fn forward<'a>(&self, data: &'a mut [Complex<V>], scratch: &'a mut [Complex<V>]) -> &'a mut [Complex<V>] {
-        self.run(false, data, scratch)
+    /// If `data` or `out` is not as long as the transform, or `scratch` shorter than [`ColumnFft::scratch_len`].
+    pub fn forward(&self, data: &mut [Complex<V>], out: &mut [Complex<V>], scratch: &mut [Complex<V>]) {
+        self.run(false, data, out, scratch);
     }
 
-    /// Inverse transform without the factor `1/n`; the result is in the returned slice.
+    /// Inverse transform without the factor `1/n`; otherwise as [`ColumnFft::forward`].
     ///
     /// # Panics
     ///
     /// As [`ColumnFft::forward`].
-    pub fn inverse<'a>(&self, data: &'a mut [Complex<V>], scratch: &'a mut [Complex<V>]) -> &'a mut [Complex<V>] {
-        self.run(true, data, scratch)
+    pub fn inverse(&self, data: &mut [Complex<V>], out: &mut [Complex<V>], scratch: &mut [Complex<V>]) {
+        self.run(true, data, out, scratch);
     }
 
-    fn run<'a>(
-        &self,
-        inverse: bool,
-        data: &'a mut [Complex<V>],
-        scratch: &'a mut [Complex<V>],
-    ) -> &'a mut [Complex<V>] {
-        assert!(data.len() == self.n && scratch.len() >= self.scratch_len(), "ColumnFft: data or scratch length");
+    fn run(&self, inverse: bool, data: &mut [Complex<V>], out: &mut [Complex<V>], scratch: &mut [Complex<V>]) {
+        assert!(data.len() == self.n && out.len() == self.n, "ColumnFft: length of data or out");
+        assert!(scratch.len() >= self.scratch_len(), "ColumnFft: length of scratch");
         match &self.kernel {
             Kernel::Plain(plans) => {
-                // SAFETY: with one lane `Complex<V>` is `[re, im]` of the same scalar, as is num_complex::Complex.
-                let (d, s) = unsafe {
-                    (
-                        std::slice::from_raw_parts_mut(data.as_mut_ptr().cast(), data.len()),
-                        std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast(), scratch.len()),
-                    )
-                };
-                plans[usize::from(inverse)].process_with_scratch(d, s);
-                data
+                let plan = &plans[usize::from(inverse)];
+                plan.process_outofplace_with_scratch(as_numbers(data), as_numbers(out), as_numbers(scratch));
             }
             Kernel::Vector(vector) => {
+                let [data, out, scratch] = [data, out, scratch].map(|s| s.as_mut_ptr().cast());
                 // SAFETY: the lengths were checked, and the plan was built for them.
-                unsafe { vector.run(inverse, data.as_mut_ptr().cast(), scratch.as_mut_ptr().cast()) };
-                if vector.ends_in_scratch() { &mut scratch[..self.n] } else { data }
+                unsafe { vector.run(inverse, data, out, scratch) };
             }
         }
     }
+}
+
+/// The complex numbers of one lane as those of rustfft.
+fn as_numbers<V: Lanes>(numbers: &mut [Complex<V>]) -> &mut [num_complex::Complex<V::Real>] {
+    assert!(V::WIDTH == 1);
+    // SAFETY: with one lane `Complex<V>` is `[re, im]` of the same scalar, as is num_complex::Complex.
+    unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast(), numbers.len()) }
 }
 
 /// Bytes of the two buffers of a block, which should stay in the first-level cache.
 const BLOCK_BYTES: usize = 32 << 10;
 
 /// Decimation in frequency in place until the blocks fit the first-level cache (`outer`), then Stockham's transform of
-/// each block (`inner`). Without outer levels it goes to and fro between data and scratch; with them, each block
-/// uses a small buffer and ends at its stride in the scratch.
+/// each block (`inner`), which goes to and fro between the block and the scratch and ends at its stride in the result.
 struct Vector<V: Lanes> {
     n: usize,
     outer: Vec<Outer<V::Real>>,
@@ -142,19 +137,11 @@ impl<V: Lanes> Vector<V> {
         Self { n, outer, inner: Stockham::plan(&radices), block }
     }
 
-    fn scratch_len(&self) -> usize {
-        if self.outer.is_empty() { self.n } else { self.n + self.block }
-    }
-
-    fn ends_in_scratch(&self) -> bool {
-        !self.outer.is_empty() || self.inner.passes() % 2 == 1
-    }
-
     /// # Safety
     ///
-    /// `data` must hold `n` elements and `scratch` [`Vector::scratch_len`], apart from each other.
+    /// `data` and `out` must hold `n` elements and `scratch` a block, apart from each other.
     #[inline(never)]
-    unsafe fn run(&self, inverse: bool, data: *mut V::Real, scratch: *mut V::Real) {
+    unsafe fn run(&self, inverse: bool, data: *mut V::Real, out: *mut V::Real, scratch: *mut V::Real) {
         V::vectorize(
             #[inline(always)]
             || {
@@ -174,13 +161,8 @@ impl<V: Lanes> Vector<V> {
                     let last = self.inner.passes() - 1;
                     for b in 0..blocks {
                         let here = Rows::<V>::new(data.add(b * self.block * element), 1, inverse);
-                        let (buffer, there) = if blocks == 1 {
-                            let scratch = Rows::new(scratch, 1, inverse);
-                            (scratch, if last.is_multiple_of(2) { scratch } else { here })
-                        } else {
-                            let start = scratch.add(self.place(b) * element);
-                            (Rows::new(scratch.add(self.n * element), 1, inverse), Rows::new(start, blocks, inverse))
-                        };
+                        let buffer = Rows::new(scratch, 1, inverse);
+                        let there = Rows::new(out.add(self.place(b) * element), blocks, inverse);
                         for index in 0..=last {
                             let (from, to) = if index.is_multiple_of(2) { (here, buffer) } else { (buffer, here) };
                             self.inner.run(index, from, if index == last { there } else { to });
@@ -215,9 +197,12 @@ mod tests {
         let plan = ColumnFft::<V>::plan(n);
         let mut data: Vec<Complex<V>> = (0..n).map(|j| pack(|l| columns[l][j])).collect();
         let mut scratch = vec![Complex::zero(); plan.scratch_len()];
-        let result =
-            if inverse { plan.inverse(&mut data, &mut scratch) } else { plan.forward(&mut data, &mut scratch) };
-        assert_eq!(result.len(), n);
+        let mut result = vec![Complex::zero(); n];
+        if inverse {
+            plan.inverse(&mut data, &mut result, &mut scratch);
+        } else {
+            plan.forward(&mut data, &mut result, &mut scratch);
+        }
         (0..V::WIDTH).map(|l| result.iter().map(|&z| unpack(z)[l]).collect()).collect()
     }
 

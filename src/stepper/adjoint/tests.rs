@@ -128,7 +128,7 @@ fn gradients_match_differences<P: Pde + Copy>(grid: &Grid, dt: f64, make: impl F
             let close = |name: &str, got: f64, want: f64| {
                 assert!((got - want).abs() < 2e-9 * (1.0 + want.abs()), "{scheme:?} {policy:?} {name}: {got} {want}");
             };
-            for (i, (name, got)) in gradient.parameters.iter().enumerate() {
+            for (i, (name, got)) in gradient.parameters.iter().take(p0.len()).enumerate() {
                 let want = slope(&|h| {
                     let mut p = p0.to_vec();
                     p[i] *= 1.0 + h;
