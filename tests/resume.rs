@@ -126,10 +126,9 @@ proptest! {
     #[test]
     fn no_value_makes_a_simulation_panic(place in 0..PLACES.len(), value in 0..VALUES.len()) {
         let set = format!("{}={}", PLACES[place], VALUES[value]);
-        if let Ok(recipe) = parseval::simulate::Recipe::parse(RECIPE, &[set]) {
-            if let Ok(simulation) = parseval::simulate::Simulation::new(recipe, Path::new(".")) {
-                prop_assert!(simulation.times().len() > 1);
-            }
+        let recipe = parseval::simulate::Recipe::parse(RECIPE, &[set]);
+        if let Ok(simulation) = recipe.and_then(|r| parseval::simulate::Simulation::new(r, Path::new("."))) {
+            prop_assert!(simulation.times().len() > 1);
         }
     }
 }
