@@ -57,6 +57,16 @@ pub enum Error {
         /// Object inside the file, what was expected and what was found.
         message: String,
     },
+    /// Two things that were to agree do not.
+    #[error("{what} differ by {difference:.3e}, tolerance {tolerance:.3e}")]
+    Differ {
+        /// What was compared, in the plural.
+        what: String,
+        /// Largest relative difference.
+        difference: f64,
+        /// Largest that was allowed.
+        tolerance: f64,
+    },
     /// The user asked to stop; what was finished is on disk.
     #[error("interrupted after {done} of {total} {unit}")]
     Interrupted {
@@ -95,7 +105,7 @@ impl Error {
         match self {
             Self::Parameter { .. } | Self::Shape { .. } | Self::Format { .. } => true,
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-            Self::BlowUp { .. } | Self::Interrupted { .. } => false,
+            Self::BlowUp { .. } | Self::Differ { .. } | Self::Interrupted { .. } => false,
         }
     }
 }

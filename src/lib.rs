@@ -7,6 +7,8 @@ pub mod field;
 pub mod initial;
 pub mod pde;
 pub mod plot;
+pub mod run;
+pub mod simulate;
 pub mod spectral;
 pub mod stepper;
 

@@ -14,6 +14,7 @@
 //! | `/provenance/complete` | u8\[B\], 1 once a sample is whole |
 //! | `/provenance/{sample_seed,wall_seconds}` | u64\[B\], f64\[B\] |
 //! | `/provenance/{reference_error_time,reference_error_space}` | f64\[B\], NaN where not measured |
+//! | `/provenance/{error_curve_time,error_curve_space}` | f64\[B, T\], the same at every frame |
 //!
 //! # Crash safety
 //!
@@ -30,12 +31,14 @@
 //! as in the HDF5 Dimension Scale Specification. CF: Climate and Forecast conventions 1.10.
 
 mod header;
+mod provenance;
 mod reader;
 #[cfg(test)]
 pub(crate) mod tests;
 mod writer;
 
 pub use header::{FieldSpec, Header, Precision, Provenance, Symmetry};
+pub use provenance::ErrorCurves;
 pub(super) use reader::open;
 pub use writer::{FieldData, Writer};
 
@@ -50,6 +53,7 @@ const SAMPLE_SEED: &str = "/provenance/sample_seed";
 const WALL_SECONDS: &str = "/provenance/wall_seconds";
 const ERROR_TIME: &str = "/provenance/reference_error_time";
 const ERROR_SPACE: &str = "/provenance/reference_error_space";
+const ERROR_CURVES: [&str; 2] = ["/provenance/error_curve_time", "/provenance/error_curve_space"];
 
 /// Names of the space axes.
 pub(super) const AXES: [&str; 3] = ["x", "y", "z"];

@@ -5,7 +5,9 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::header::{FieldSpec, Header, Precision, Symmetry};
-use super::{AXES, COMPLETE, CONVENTIONS, ERROR_SPACE, ERROR_TIME, SAMPLE_SEED, SCHEMA_VERSION, WALL_SECONDS};
+use super::{
+    AXES, COMPLETE, CONVENTIONS, ERROR_CURVES, ERROR_SPACE, ERROR_TIME, SAMPLE_SEED, SCHEMA_VERSION, WALL_SECONDS,
+};
 use crate::data::hdf5::{self, Attr, Create, Dtype, Sink, Slice};
 use crate::error::{Error, Result};
 
@@ -74,6 +76,8 @@ pub struct Writer {
     wall_at: u64,
     error_time_at: u64,
     error_space_at: u64,
+    error_curves_at: [u64; 2],
+    frames: usize,
     block: Vec<u8>,
 }
 
@@ -177,6 +181,8 @@ impl Writer {
             wall_at: place(WALL_SECONDS, 8)?.1,
             error_time_at: place(ERROR_TIME, 8)?.1,
             error_space_at: place(ERROR_SPACE, 8)?.1,
+            error_curves_at: [place(ERROR_CURVES[0], 8)?.1, place(ERROR_CURVES[1], 8)?.1],
+            frames: source.info("/time")?.shape.iter().product(),
             block: Vec::with_capacity(BLOCK),
         };
         Ok((writer, complete))
@@ -278,6 +284,24 @@ impl Writer {
         self.put(self.error_time_at + at, &time.to_le_bytes())
             .and_then(|()| self.put(self.error_space_at + at, &space.to_le_bytes()))
             .map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// Records the measured errors of a sample at every frame; the last ones also as its reference errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] unless there is one number a frame, and as [`Writer::write_sample`].
+    pub fn set_error_curves(&mut self, index: usize, time: &[f64], space: &[f64]) -> Result<()> {
+        self.check_index(index)?;
+        for (slot, curve) in [time, space].into_iter().enumerate() {
+            if curve.len() != self.frames {
+                return Err(Error::shape("error curve", &[self.frames], &[curve.len()]));
+            }
+            let bytes: Vec<u8> = curve.iter().flat_map(|e| e.to_le_bytes()).collect();
+            let at = self.error_curves_at[slot] + (index * bytes.len()) as u64;
+            self.put(at, &bytes).map_err(|e| Error::io(&self.path, e))?;
+        }
+        self.set_reference_errors(index, time[self.frames - 1], space[self.frames - 1])
     }
 
     /// Flushes everything to the disk and closes the file.
@@ -562,6 +586,12 @@ fn provenance(sink: &mut dyn Sink, header: &Header) -> Result<()> {
     for path in [WALL_SECONDS, ERROR_TIME, ERROR_SPACE] {
         sink.dataset(path, &Create::contiguous(&[b], Dtype::F64))?;
         sink.write(path, &[0], &[b], Slice::F64(&unknown))?;
+    }
+    let frames = header.times.len();
+    let unknown = vec![f64::NAN; b * frames];
+    for path in ERROR_CURVES {
+        sink.dataset(path, &Create::contiguous(&[b, frames], Dtype::F64))?;
+        sink.write(path, &[0, 0], &[b, frames], Slice::F64(&unknown))?;
     }
     Ok(())
 }
