@@ -32,6 +32,8 @@ pub struct Side {
 /// One case, measured.
 #[derive(Serialize)]
 pub struct Measured {
+    /// Instruction set of ours.
+    pub isa: String,
     pub ours: Side,
     /// One entry for each rival; none where the peer refused.
     pub rivals: Vec<Option<Side>>,
@@ -98,7 +100,7 @@ pub fn measure(case: &Case, setup: &Setup, peers: &mut [Peer], rivals: &[Rival])
             }
         }
     }
-    Ok(Measured { ours, rivals: sides })
+    Ok(Measured { isa: format!("{:?}", run.isa()), ours, rivals: sides })
 }
 
 /// Plans our run in the precision of the setup.

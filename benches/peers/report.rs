@@ -16,17 +16,20 @@ pub struct Row {
     pub threads: usize,
     pub dt: f64,
     pub steps: usize,
+    /// Instruction set of ours.
+    pub isa: String,
     pub ours: Side,
     pub exponax: Option<Side>,
     pub jax_cfd: Option<Side>,
 }
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "case",
     "n",
     "batch",
     "prec",
     "thr",
+    "isa",
     "ours wall / cpu",
     "exponax wall / cpu",
     "ratio (min..max)",
@@ -49,6 +52,7 @@ impl Row {
             threads,
             dt: case.dt,
             steps: case.steps,
+            isa: measured.isa,
             ours: measured.ours,
             exponax: rivals.next().flatten(),
             jax_cfd: rivals.next().flatten(),
@@ -79,6 +83,7 @@ impl Row {
             self.batch.to_string(),
             self.precision.into(),
             self.threads.to_string(),
+            self.isa.clone(),
             time(&self.ours),
             of(&self.exponax, &time),
             of(&self.exponax, &ratio),
