@@ -1,11 +1,19 @@
 //! An equation of one's own inside a loop of one's own: `cargo run --release --example own_equation`.
 //!
-//! The regularised long-wave model `u_t = -u u_x + nu u_xx - gamma u_xxxx`, stepped until its energy has halved.
+//! Burgers' equation with hyperviscosity, `u_t = -u u_x + nu u_xx - gamma u_xxxx`, until its energy has halved.
 use parseval::spectral::simd::{Complex, Lanes};
-use parseval::{Complex64, Result, field::Grid, pde::{Pde, Wave, constant}, stepper::{Options, Scheme, Stepper}};
+use parseval::{
+    Complex64, Result,
+    field::Grid,
+    pde::{Pde, Wave, constant},
+    stepper::{Options, Scheme, Stepper},
+};
 
 #[derive(Clone)]
-struct HyperBurgers { nu: f64, gamma: f64 }
+struct HyperBurgers {
+    nu: f64,
+    gamma: f64,
+}
 
 #[rustfmt::skip]
 impl Pde for HyperBurgers {
@@ -28,8 +36,20 @@ impl Pde for HyperBurgers {
 
 fn main() -> Result<()> {
     let grid = Grid::cube(1, 256, std::f64::consts::TAU)?;
-    let mut stepper = Stepper::<f64>::plan(&HyperBurgers { nu: 1e-3, gamma: 1e-5 }, &grid, Scheme::Etdrk4, 1e-3, &Options::default())?;
-    let mut state = stepper.load(parseval::initial::modes::sum(&grid, &[parseval::initial::modes::CosineMode { mode: vec![1], amplitude: 1.0, phase: 0.0 }])?.view())?;
+    let mut stepper = Stepper::<f64>::plan(
+        &HyperBurgers { nu: 1e-3, gamma: 1e-5 },
+        &grid,
+        Scheme::Etdrk4,
+        1e-3,
+        &Options::default(),
+    )?;
+    let mut state = stepper.load(
+        parseval::initial::modes::sum(
+            &grid,
+            &[parseval::initial::modes::CosineMode { mode: vec![1], amplitude: 1.0, phase: 0.0 }],
+        )?
+        .view(),
+    )?;
     let start = stepper.inner(&state, &state);
     while stepper.inner(&state, &state) > 0.5 * start {
         stepper.advance(&mut state, 10)?;

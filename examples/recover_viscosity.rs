@@ -1,13 +1,14 @@
 //! The viscosity of a turbulent flow from two snapshots, by the adjoint of the solver:
 //! `cargo run --release --example recover_viscosity`.
 use parseval::initial::McWilliams;
-use parseval::{Result, field::Grid, pde::NavierStokes2d};
 use parseval::stepper::{Checkpoints, Options, Scheme, Stepper, Wanted};
+use parseval::{Result, field::Grid, pde::NavierStokes2d};
 
 fn main() -> Result<()> {
     let grid = Grid::cube(2, 64, std::f64::consts::TAU)?;
     let first = McWilliams::published().sample(&grid, 1)?;
-    let plan = |nu: f64| Stepper::<f64>::plan(&NavierStokes2d::decaying(nu), &grid, Scheme::Etdrk4, 0.01, &Options::default());
+    let plan =
+        |nu: f64| Stepper::<f64>::plan(&NavierStokes2d::decaying(nu), &grid, Scheme::Etdrk4, 0.01, &Options::default());
     let (steps, truth) = (100, 3e-3);
     let mut stepper = plan(truth)?;
     let mut state = stepper.load(first.view())?;

@@ -16,7 +16,10 @@ use serde_json::json;
 
 /// Looks into data sets, checks, converts and compares them.
 #[derive(Parser)]
-#[command(version, after_help = "Exit codes: 0 fine, 1 the run failed or files differ, 2 bad input or a file that fails its check.")]
+#[command(
+    version,
+    after_help = "Exit codes: 0 fine, 1 the run failed or files differ, 2 bad input or a file that fails its check."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -100,9 +103,13 @@ impl Reading {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     run::main(|printer| match &arguments.command {
-        Command::Info { files, reading, json } => files.iter().try_for_each(|f| info(&reading.open(f)?, *json, printer)),
+        Command::Info { files, reading, json } => {
+            files.iter().try_for_each(|f| info(&reading.open(f)?, *json, printer))
+        }
         Command::Check { files, reading, json } => check_all(files, reading, *json, printer),
-        Command::Convert { input, output, reading, quiet } => convert_one(&reading.open(input)?, output, *quiet, printer),
+        Command::Convert { input, output, reading, quiet } => {
+            convert_one(&reading.open(input)?, output, *quiet, printer)
+        }
         Command::Diff { a, b, reading, tolerance, json } => {
             compare(&reading.open(a)?, &reading.open(b)?, *tolerance, *json, printer)
         }
@@ -145,7 +152,10 @@ fn info(data: &Dataset, json: bool, printer: Printer) -> Result<()> {
     for field in data.fields() {
         let rank = ["scalar", "vector", "matrix"].get(field.rank).copied().unwrap_or("tensor");
         let precision = if field.is_f32 { "f32" } else { "f64" };
-        line("field", format!("{}: {rank}, {} channel(s), {precision}, units {}", field.name, field.channels, field.units()))?;
+        line(
+            "field",
+            format!("{}: {rank}, {} channel(s), {precision}, units {}", field.name, field.channels, field.units()),
+        )?;
     }
     for c in curves {
         let (sample, time, space) = (c.sample, c.time[last], c.space[last]);

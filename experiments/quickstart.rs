@@ -63,13 +63,18 @@ fn one(simulation: &Simulation, folder: &Path, options: &Options, printer: Print
     let times = simulation.times();
     let (frames, grid) = (times.len(), data.grid().shape());
     printer.line(&dataset.title)?;
-    printer.line(format_args!("  wrote    {}, {} sample(s) of {frames} frames on {grid:?}", path.display(), report.samples))?;
+    printer.line(format_args!(
+        "  wrote    {}, {} sample(s) of {frames} frames on {grid:?}",
+        path.display(),
+        report.samples
+    ))?;
     let rate = report.steps_per_second;
     printer.line(format_args!("  speed    {rate:.0} steps/s, {:.1} s with accuracy", report.wall_seconds))?;
     for (_, accuracy) in &report.accuracy {
         let [time, space] = [&accuracy.time, &accuracy.space].map(|e| e[frames - 1]);
         let until = accuracy.horizon(&times);
-        printer.line(format_args!("  error    {time:.1e} in time, {space:.1e} in space at t = {}", times[frames - 1]))?;
+        printer
+            .line(format_args!("  error    {time:.1e} in time, {space:.1e} in space at t = {}", times[frames - 1]))?;
         printer.line(format_args!("           below 1e-3 until t = {until}"))?;
     }
     if let Initial::Solitons { solitons } = &simulation.recipe().initial {

@@ -176,7 +176,8 @@ fn a_blow_up_names_sample_step_and_time_and_keeps_the_file() {
     let (_guard, folder) = folder();
     // Burgers with a step far beyond the stability limit of the nonlinear term.
     let sets = ["equation={id = 'burgers', nu = 0.0}", "time={dt = 2.0, t_end = 200.0, save_every = 2.0}"];
-    let output = run(SIMULATE, &folder, &["tiny.toml", "--quiet", "--threads", "1", "--set", sets[0], "--set", sets[1]]);
+    let output =
+        run(SIMULATE, &folder, &["tiny.toml", "--quiet", "--threads", "1", "--set", sets[0], "--set", sets[1]]);
     assert_eq!(output.status.code(), Some(1));
     let message = failure(&output);
     assert!(message.contains("out/tiny.hdf5 is kept; to go on, repeat the command with --resume"), "{message}");

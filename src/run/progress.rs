@@ -21,8 +21,7 @@ impl Progress {
     /// Progress over `total` units (in the plural, e.g. `"steps"`); `quiet` shows nothing.
     pub fn new(total: u64, unit: &'static str, quiet: bool) -> Self {
         let on_terminal = stderr().is_terminal() && !quiet;
-        let target =
-            if on_terminal { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
+        let target = if on_terminal { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
         let style = ProgressStyle::with_template("{bar:24} {percent:>3} %  {msg}  {custom_rate}  ETA {eta}")
             .expect("the template is well formed")
             .with_key("custom_rate", move |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
@@ -67,5 +66,11 @@ impl Progress {
 
 /// Three significant digits.
 fn significant(x: f64) -> String {
-    if x >= 100.0 { format!("{x:.0}") } else if x >= 10.0 { format!("{x:.1}") } else { format!("{x:.2}") }
+    if x >= 100.0 {
+        format!("{x:.0}")
+    } else if x >= 10.0 {
+        format!("{x:.1}")
+    } else {
+        format!("{x:.2}")
+    }
 }

@@ -75,8 +75,7 @@ pub fn generate(simulation: &Simulation, out: &Path, options: &Options) -> Resul
     };
     let samples = simulation.samples();
     let mut done = samples - pending.len();
-    let mut report =
-        Report { computed: 0, samples, wall_seconds: 0.0, steps_per_second: 0.0, accuracy: Vec::new() };
+    let mut report = Report { computed: 0, samples, wall_seconds: 0.0, steps_per_second: 0.0, accuracy: Vec::new() };
     let mut failure = None;
     std::thread::scope(|scope| {
         // No queue: a worker waits until its sample is taken, so that at most one finished sample a worker is held.
@@ -133,10 +132,10 @@ fn open(simulation: &Simulation, out: &Path, options: &Options) -> Result<(Write
     Ok((writer, (0..simulation.samples()).filter(|&i| !complete[i]).collect()))
 }
 
-/// Steps of all pending samples, a measurement of accuracy counted as two samples.
+/// Steps of all pending samples, and what the measurements of accuracy cost in such steps.
 fn total_steps(simulation: &Simulation, pending: &[usize]) -> u64 {
     let measured = pending.iter().filter(|&&i| i < simulation.recipe().accuracy.samples).count();
-    ((pending.len() + 2 * measured) * simulation.steps_per_sample()) as u64
+    (pending.len() * simulation.steps_per_sample()) as u64 + measured as u64 * accuracy::cost(simulation)
 }
 
 fn write(simulation: &Simulation, writer: &mut Writer, finished: Finished, report: &mut Report) -> Result<()> {
@@ -193,7 +192,7 @@ impl Job<'_> {
         let accuracy = match index < simulation.recipe().accuracy.samples {
             false => None,
             true => {
-                let whole = 2.0 * simulation.steps_per_sample() as f64;
+                let whole = accuracy::cost(simulation) as f64;
                 let mut done = 0.0;
                 Some(accuracy::measure(simulation, &trajectory, self.threads, |share| {
                     let before = (done * whole) as u64;
@@ -203,5 +202,96 @@ impl Job<'_> {
             }
         };
         Ok(Finished { index, trajectory, accuracy, seconds })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::Recipe;
+
+    const RECIPE: &str = r#"
+        [dataset]
+        name = "flow"
+        samples = 3
+        [equation]
+        id = "navier_stokes_2d"
+        nu = 0.01
+        forcing = { kind = "kolmogorov", amplitude = 1, mode = 2 }
+        [grid]
+        n = [24, 20]
+        length = "2 pi"
+        [initial]
+        kind = "filtered_velocity"
+        peak = 2
+        max_speed = 1
+        [time]
+        dt = 0.05
+        t_warmup = 0.5
+        t_end = 1
+        save_every = 0.5
+        [output]
+        precision = "f64"
+        stride = 2
+    "#;
+
+    fn simulation(overrides: &[String]) -> Simulation {
+        Simulation::new(Recipe::parse(RECIPE, overrides).unwrap(), Path::new(".")).unwrap()
+    }
+
+    fn all(path: &Path) -> Vec<f64> {
+        let data = Dataset::open(path, None).unwrap();
+        (0..3).flat_map(|i| data.read::<f64>("vorticity", i, 0..3, 1).unwrap().into_iter()).collect()
+    }
+
+    #[test]
+    fn content_depends_neither_on_threads_nor_on_interruptions() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let interrupt = Interrupt::default();
+        let simulation = simulation(&[]);
+        let options = |threads, resume| Options { threads, resume, quiet: true, interrupt: &interrupt };
+        let report = generate(&simulation, &path("one"), &options(1, false)).unwrap();
+        assert_eq!((report.computed, report.samples, report.accuracy.len()), (3, 3, 1));
+        generate(&simulation, &path("four"), &options(4, false)).unwrap();
+        assert_eq!(all(&path("one")), all(&path("four")));
+
+        // Asked to stop before the first sample, then resumed twice.
+        interrupt.set();
+        let stopped = generate(&simulation, &path("stopped"), &options(1, false));
+        assert!(matches!(stopped, Err(Error::Interrupted { done: 0, total: 3, .. })));
+        let interrupt = Interrupt::default();
+        let options = Options { threads: 2, resume: true, quiet: true, interrupt: &interrupt };
+        assert_eq!(generate(&simulation, &path("stopped"), &options).unwrap().computed, 3);
+        assert_eq!(generate(&simulation, &path("stopped"), &options).unwrap().computed, 0);
+        assert_eq!(all(&path("one")), all(&path("stopped")));
+    }
+
+    #[test]
+    fn a_stored_point_is_the_point_of_the_solver() {
+        let folder = tempfile::tempdir().unwrap();
+        let interrupt = Interrupt::default();
+        let options = Options { threads: 1, resume: false, quiet: true, interrupt: &interrupt };
+        let [some, every] = ["2", "1"].map(|stride| {
+            let path = folder.path().join(stride);
+            generate(&simulation(&[format!("output.stride={stride}")]), &path, &options).unwrap();
+            Dataset::open(&path, None).unwrap().read::<f64>("vorticity", 2, 0..3, 1).unwrap()
+        });
+        assert_eq!((some.shape(), every.shape()), (&[3, 1, 12, 10][..], &[3, 1, 24, 20][..]));
+        assert!(some.indexed_iter().all(|(i, u)| *u == every[[i[0], i[1], 2 * i[2], 2 * i[3]]]));
+    }
+
+    #[test]
+    fn a_file_of_another_recipe_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flow");
+        let interrupt = Interrupt::default();
+        let mut options = Options { threads: 1, resume: false, quiet: true, interrupt: &interrupt };
+        generate(&simulation(&[]), &path, &options).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        options.resume = true;
+        let other = generate(&simulation(&["dataset.seed=1".into()]), &path, &options);
+        assert!(matches!(other, Err(Error::Parameter { .. })));
+        assert_eq!(before, std::fs::read(&path).unwrap());
     }
 }

@@ -99,7 +99,15 @@ impl Initial {
     }
 
     /// State of one sample, `[channel, x, ..]`.
-    pub(super) fn sample(&self, source: &Source, equation: &Equation, grid: &Grid, channels: usize, index: usize, seed: u64) -> Result<ArrayD<f64>> {
+    pub(super) fn sample(
+        &self,
+        source: &Source,
+        equation: &Equation,
+        grid: &Grid,
+        channels: usize,
+        index: usize,
+        seed: u64,
+    ) -> Result<ArrayD<f64>> {
         if let Source::Read(states) = source {
             return Ok(states[if states.len() == 1 { 0 } else { index }].clone());
         }
@@ -115,7 +123,8 @@ impl Initial {
     fn draw(&self, equation: &Equation, grid: &Grid, channels: usize, seed: u64) -> Result<ArrayD<f64>> {
         match self {
             Self::RandomFourier { cut, amplitude, mean_free, max } => {
-                let series = initial::RandomFourier { cut: *cut, amplitude: *amplitude, mean_free: *mean_free, max: *max };
+                let series =
+                    initial::RandomFourier { cut: *cut, amplitude: *amplitude, mean_free: *mean_free, max: *max };
                 components(channels, seed, |seed| series.sample(grid, seed))
             }
             Self::GaussianField(field) => components(channels, seed, |seed| field.sample(grid, seed)),
@@ -185,7 +194,8 @@ fn read_dataset(path: &Path, fields: &[String], frame: usize, shape: &[usize]) -
             let parts = names.iter().map(|name| data.read::<f64>(name, sample, frame..frame + 1, 1));
             let parts = parts.collect::<Result<Vec<_>>>()?;
             let views: Vec<_> = parts.iter().map(|part| part.index_axis(Axis(0), 0)).collect();
-            let state: ArrayD<f64> = ndarray::concatenate(Axis(0), &views).unwrap_or_else(|_| ArrayD::zeros(IxDyn(&[0])));
+            let state: ArrayD<f64> =
+                ndarray::concatenate(Axis(0), &views).unwrap_or_else(|_| ArrayD::zeros(IxDyn(&[0])));
             if state.shape() == shape {
                 Ok(state)
             } else {

@@ -209,7 +209,11 @@ impl GridSection {
         }
         for (name, len) in [("grid.n", self.n.len()), ("grid.length", self.length.len())] {
             if let Some(len) = len.filter(|&len| len != dim) {
-                return Err(Error::parameter(name, format!("{len} entries"), format!("must have one entry a dimension, {dim}")));
+                return Err(Error::parameter(
+                    name,
+                    format!("{len} entries"),
+                    format!("must have one entry a dimension, {dim}"),
+                ));
             }
         }
         let lengths: Vec<f64> = self.length.spread(dim).iter().map(|l| l.0).collect();

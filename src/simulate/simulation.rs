@@ -97,7 +97,9 @@ impl Simulation {
             return Err(Error::parameter("dataset.name", format!("{name:?}"), rule));
         }
         let steps = steps(&recipe)?;
-        let numbers = |frames: usize| identity.channels.len() as f64 * frames as f64 * grid.shape().iter().map(|&n| n as f64).product::<f64>();
+        let numbers = |frames: usize| {
+            identity.channels.len() as f64 * frames as f64 * grid.shape().iter().map(|&n| n as f64).product::<f64>()
+        };
         for (name, frames) in [("grid.n", 1), ("time.t_end", steps.frames)] {
             let bytes = 8.0 * numbers(frames);
             if bytes > SAMPLE_BYTES {
@@ -218,10 +220,12 @@ impl Simulation {
     ///
     /// What planning may give.
     pub fn plan(&self, grid: &Grid, dt: f64, threads: usize) -> Result<Stepper<f64>> {
-        self.recipe.equation.with(grid, Plan { grid, recipe: &self.recipe, dt, threads })?.map_err(|error| match error {
-            Error::Parameter { name, value, rule } if name == "dt" => Error::parameter("time.dt", value, rule),
-            other => other,
-        })
+        self.recipe.equation.with(grid, Plan { grid, recipe: &self.recipe, dt, threads })?.map_err(
+            |error| match error {
+                Error::Parameter { name, value, rule } if name == "dt" => Error::parameter("time.dt", value, rule),
+                other => other,
+            },
+        )
     }
 
     /// State of a sample at time zero, `[channel, x, ..]`.
@@ -231,14 +235,7 @@ impl Simulation {
     /// What the kind of initial state may give.
     pub fn initial(&self, sample: usize) -> Result<ArrayD<f64>> {
         let channels = self.identity.channels.len();
-        self.recipe.initial.sample(
-            &self.source,
-            &self.recipe.equation,
-            &self.grid,
-            channels,
-            sample,
-            self.seed(sample),
-        )
+        self.recipe.initial.sample(&self.source, &self.recipe.equation, &self.grid, channels, sample, self.seed(sample))
     }
 
     /// Computes a sample; `progress` gets the number of steps after each frame.
@@ -246,7 +243,12 @@ impl Simulation {
     /// # Errors
     ///
     /// [`Error::BlowUp`] naming the sample.
-    pub fn run(&self, sample: usize, stepper: &mut Stepper<f64>, mut progress: impl FnMut(usize)) -> Result<Trajectory> {
+    pub fn run(
+        &self,
+        sample: usize,
+        stepper: &mut Stepper<f64>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Trajectory> {
         let of_this_sample = |error| match error {
             Error::BlowUp { step, t, .. } => Error::BlowUp { sample, step, t },
             other => other,
