@@ -87,6 +87,10 @@ macro_rules! for_every_equation {
         $check(&AllenCahn::new(0.1, 1.7), &line);
         $check(&AllenCahn { s: -1.0, ..AllenCahn::new(0.1, 1.7) }, &plane);
         $check(&GrayScott { diffusion_u: 0.2, diffusion_v: 0.1, feed: 0.3, kill: 0.6 }, &plane);
+        $check(&GinzburgLandau { c1: 1.5, c3: 0.8 }, &line);
+        $check(&GinzburgLandau { c1: 1.5, c3: 0.8 }, &plane);
+        $check(&NonlinearSchroedinger { dispersion: 0.3, cubic: 0.9 }, &line);
+        $check(&NonlinearSchroedinger { dispersion: 0.3, cubic: 0.9 }, &plane);
         $check(&NavierStokes2d { mean_flow: [0.6, -0.2], ..NavierStokes2d::kolmogorov(0.1, 0.3, 1.3, 2, 7.0) }, &plane);
         $check(&NavierStokes2d::fno(1e-2), &Grid::cube(2, 32, 1.0).unwrap());
         $check(&NavierStokes3d::kolmogorov(0.1, 1.3, 1, 4.0), &space);
@@ -234,6 +238,44 @@ fn allen_cahn_relaxes_exactly_from_a_constant_and_never_gains_energy() {
     assert!(last < 0.35, "{last}");
 }
 
+/// Channels of a complex field.
+fn parts(grid: &Grid, psi: impl Fn([f64; 3]) -> Complex64) -> Field {
+    sample(grid, 2, |c, x| if c == 0 { psi(x).re } else { psi(x).im })
+}
+
+#[test]
+fn plane_waves_of_complex_amplitudes_have_order_four() {
+    let (line, plane) = (Grid::cube(1, 32, 2.0 * TAU).unwrap(), Grid::new(&[24, 16], &[2.0 * TAU, 3.0]).unwrap());
+    let cgl = GinzburgLandau { c1: 1.4, c3: -0.6 };
+    let nls = NonlinearSchroedinger { dispersion: 0.7, cubic: 1.9 };
+    for grid in [&line, &plane] {
+        // q = 0 is all in the mean, q = 1/2 in the plane of last mode zero of the second grid, whose mirror is stored too.
+        for q in [0.0, 0.5] {
+            let at = |t| parts(grid, |x| cgl.plane_wave(q, x[0], t));
+            let errors =
+                [75, 150, 300].map(|steps| error(&solve(&cgl, grid, Scheme::Etdrk4, &at(0.0), 10.0, steps), &at(10.0)));
+            assert!(orders(&errors)[1] > 3.8 && errors[2] < 1e-6, "q = {q}: {errors:?}");
+            let at = |t| parts(grid, |x| nls.plane_wave(0.8, q, x[0], t));
+            let errors =
+                [75, 150, 300].map(|steps| error(&solve(&nls, grid, Scheme::Etdrk4, &at(0.0), 5.0, steps), &at(5.0)));
+            assert!(orders(&errors)[1] > 3.8 && errors[2] < 1e-6, "q = {q}: {errors:?}");
+        }
+    }
+}
+
+#[test]
+fn bright_soliton_has_order_four() {
+    let nls = NonlinearSchroedinger::focusing();
+    let grid = Grid::cube(1, 768, 80.0).unwrap();
+    // A speed with which the phase c x / 2 fits the box; the tails are exp(-36) at the seam, exp(-23) in the spectrum.
+    let c = 2.0 * TAU / 80.0 * 6.0;
+    let at = |t| parts(&grid, |x| nls.bright_soliton(1.0, c, x[0] - 38.0, t));
+    for scheme in [Scheme::Etdrk4, Scheme::Ifrk4] {
+        let errors = [150, 300, 600].map(|steps| error(&solve(&nls, &grid, scheme, &at(0.0), 3.0, steps), &at(3.0)));
+        assert!(orders(&errors)[1] > 3.7 && errors[2] < 1e-6, "{scheme:?} {errors:?}");
+    }
+}
+
 #[test]
 fn gray_scott_pattern_is_independent_of_the_scheme() {
     let pde = GrayScott::pearson(0.03, 0.062);
@@ -336,6 +378,25 @@ fn conserved_quantities_drift_with_the_order_of_the_scheme() {
     assert!(fine[0] < 1e-12, "{fine:?}");
     for (coarse, fine) in coarse.iter().zip(&fine).skip(1) {
         assert!((coarse / fine).log2() > 3.9 && *fine < 1e-6, "{coarse} {fine}");
+    }
+}
+
+#[test]
+fn schroedinger_conserves_mass_momentum_and_hamiltonian() {
+    let nls = NonlinearSchroedinger { dispersion: 0.5, cubic: 1.0 };
+    let grid = Grid::new(&[24, 32], &[5.0, 7.0]).unwrap();
+    let start = 0.5 * smooth(&nls, &grid);
+    let values = |u: &Field| -> Vec<f64> {
+        let snapshot = Snapshot::new(&nls, &grid, u.view()).unwrap();
+        nls.invariants().iter().map(|i| i.value(&snapshot)).collect()
+    };
+    let before = values(&start);
+    let drifts = [400, 800].map(|steps| {
+        let after = values(&solve(&nls, &grid, Scheme::Etdrk4, &start, 1.0, steps));
+        before.iter().zip(after).map(|(a, b)| (a - b).abs()).collect::<Vec<_>>()
+    });
+    for (coarse, fine) in drifts[0].iter().zip(&drifts[1]) {
+        assert!((coarse / fine).log2() > 3.8 && *fine < 1e-6, "{drifts:?}");
     }
 }
 

@@ -339,6 +339,9 @@ mod tests {
             assert_ne!(text, GOOD);
             assert_eq!(message(&text), expected);
         }
+        // The rest of a syntax error's text is the parser's.
+        let message = message(&GOOD.replacen("nu = 1", "nu = = 1", 1));
+        assert!(message.starts_with("r.toml: line 3: "), "{message}");
     }
 
     #[test]

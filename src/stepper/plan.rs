@@ -68,6 +68,8 @@ pub(super) trait Symbols: Send + Sync {
     fn linear_symbol_derivative(&self, parameter: usize, channel: usize, k: [f64; 3]) -> Complex64;
     fn parameters(&self) -> &'static [&'static str];
     fn tendency_depends_on(&self, parameter: usize) -> bool;
+    fn load_channels(&self, physical: &mut [Complex64]);
+    fn store_channels(&self, state: &mut [Complex64]);
 }
 
 impl<P: Pde> Symbols for P {
@@ -82,6 +84,12 @@ impl<P: Pde> Symbols for P {
     }
     fn tendency_depends_on(&self, parameter: usize) -> bool {
         Pde::tendency_depends_on(self, parameter)
+    }
+    fn load_channels(&self, physical: &mut [Complex64]) {
+        Pde::load_channels(self, physical);
+    }
+    fn store_channels(&self, state: &mut [Complex64]) {
+        Pde::store_channels(self, state);
     }
 }
 
@@ -171,7 +179,7 @@ impl<T: Real> Stepper<T> {
         };
         let transform = Transform::plan(grid);
         if let Some(forcing) = sample_forcing(pde, grid) {
-            rhs.set_forcing(from_physical(rhs.layout(), &transform, forcing.mapv(T::of).view(), 1)?);
+            rhs.set_forcing(from_physical(rhs.layout(), pde, &transform, forcing.mapv(T::of).view(), 1)?);
         }
         let mut stepper = Self {
             symbols: Arc::new(pde.clone()),
@@ -234,7 +242,7 @@ impl<T: Real> Stepper<T> {
     ///
     /// [`Error::Shape`] if the shape is not that of one sample.
     pub fn set_forcing(&mut self, forcing: ArrayViewD<'_, T>) -> Result<()> {
-        let forcing = from_physical(self.rhs.layout(), &self.transform, forcing, 1)?;
+        let forcing = from_physical(self.rhs.layout(), &*self.symbols, &self.transform, forcing, 1)?;
         Arc::get_mut(&mut self.rhs).expect("the stepper alone owns its pipeline between calls").set_forcing(forcing);
         Ok(())
     }
@@ -249,7 +257,7 @@ impl<T: Real> Stepper<T> {
         if let Some(bad) = u.iter().find(|x| !x.is_finite()) {
             return Err(Error::parameter("initial field", bad, "must be finite everywhere"));
         }
-        let data = from_physical(self.rhs.layout(), &self.transform, u, self.batch)?;
+        let data = from_physical(self.rhs.layout(), &*self.symbols, &self.transform, u, self.batch)?;
         Ok(State { data, history: None, t: 0.0, step: 0 })
     }
 
@@ -260,7 +268,7 @@ impl<T: Real> Stepper<T> {
 
     /// Half spectrum of a state on the user's grid, unscaled forward transform, shape `[batch, channel, .., n / 2 + 1]`.
     pub fn to_half(&self, state: &State<T>) -> ArrayD<Complex<T>> {
-        to_half(self.rhs.layout(), &state.data, self.batch)
+        to_half(self.rhs.layout(), &*self.symbols, &state.data, self.batch)
     }
 
     /// State from a half spectrum as [`Stepper::to_half`] gives it.
@@ -269,7 +277,7 @@ impl<T: Real> Stepper<T> {
     ///
     /// [`Error::Shape`] if the shape does not fit the plan.
     pub fn from_half(&self, u_hat: ArrayViewD<'_, Complex<T>>) -> Result<State<T>> {
-        let data = from_half(self.rhs.layout(), u_hat, self.batch)?;
+        let data = from_half(self.rhs.layout(), &*self.symbols, u_hat, self.batch)?;
         Ok(State { data, history: None, t: 0.0, step: 0 })
     }
 
@@ -385,44 +393,78 @@ fn with_leading_axes<'a, A>(
 
 fn from_physical<T: Real>(
     layout: &Layout,
+    symbols: &dyn Symbols,
     transform: &Transform<T>,
     u: ArrayViewD<'_, T>,
     batch: usize,
 ) -> Result<AVec<T>> {
     let u = with_leading_axes(u, "field", batch, layout.channels, layout.grid.shape())?;
-    from_half(layout, transform.forward(u).view(), batch)
+    from_half(layout, symbols, transform.forward(u).view(), batch)
 }
 
-fn from_half<T: Real>(layout: &Layout, u_hat: ArrayViewD<'_, Complex<T>>, batch: usize) -> Result<AVec<T>> {
+fn from_half<T: Real>(
+    layout: &Layout,
+    symbols: &dyn Symbols,
+    u_hat: ArrayViewD<'_, Complex<T>>,
+    batch: usize,
+) -> Result<AVec<T>> {
     let u_hat = with_leading_axes(u_hat, "half spectrum", batch, layout.channels, &layout.grid.half_shape())?;
     let mut data = zeros(batch * layout.sample_len());
-    let scale = T::of(1.0 / layout.grid.points() as f64);
+    let scale = 1.0 / layout.grid.points() as f64;
     let (u_hat, half) = (u_hat.as_standard_layout(), half_strides(layout));
     let u_hat = u_hat.as_slice().expect("standard layout");
-    for (s, piece) in data.chunks_exact_mut(layout.channel_len()).enumerate() {
+    let mut mode = vec![Complex64::default(); layout.channels];
+    let samples = data.chunks_exact_mut(layout.sample_len()).zip(u_hat.chunks_exact(layout.channels * half.0));
+    for (piece, u_hat) in samples {
         layout.for_each_mode(|offset, m| {
-            let c = u_hat[s * half.0 + half_index(layout, &half.1, m)];
-            piece[offset] = c.re * scale;
-            // The mean of a real field is real.
-            piece[offset + layout.width] = if m == [0; 3] { T::of(0.0) } else { c.im * scale };
+            for (c, z) in mode.iter_mut().enumerate() {
+                let value = u_hat[c * half.0 + half_index(layout, &half.1, m)];
+                // The mean of a real field is real.
+                let im = if m == [0; 3] { 0.0 } else { value.im.as_f64() };
+                *z = Complex64::new(value.re.as_f64(), im) * scale;
+            }
+            symbols.load_channels(&mut mode);
+            scatter(layout, piece, offset, &mode);
         });
     }
     Ok(data)
 }
 
-fn to_half<T: Real>(layout: &Layout, data: &[T], batch: usize) -> ArrayD<Complex<T>> {
+fn to_half<T: Real>(layout: &Layout, symbols: &dyn Symbols, data: &[T], batch: usize) -> ArrayD<Complex<T>> {
     let shape: Vec<usize> = [batch, layout.channels].into_iter().chain(layout.grid.half_shape()).collect();
     let mut u_hat = ArrayD::<Complex<T>>::zeros(shape);
-    let scale = T::of(layout.grid.points() as f64);
+    let scale = layout.grid.points() as f64;
     let half = half_strides(layout);
     let out = u_hat.as_slice_mut().expect("a new array is in standard layout");
-    for (s, piece) in data.chunks_exact(layout.channel_len()).enumerate() {
+    let mut mode = vec![Complex64::default(); layout.channels];
+    let samples = data.chunks_exact(layout.sample_len()).zip(out.chunks_exact_mut(layout.channels * half.0));
+    for (piece, out) in samples {
         layout.for_each_mode(|offset, m| {
-            out[s * half.0 + half_index(layout, &half.1, m)] =
-                Complex::new(piece[offset] * scale, piece[offset + layout.width] * scale);
+            gather(layout, piece, offset, &mut mode);
+            symbols.store_channels(&mut mode);
+            for (c, z) in mode.iter().enumerate() {
+                out[c * half.0 + half_index(layout, &half.1, m)] =
+                    Complex::new(T::of(z.re * scale), T::of(z.im * scale));
+            }
         });
     }
     u_hat
+}
+
+/// Reads the components of one mode of a sample; `offset` is that of its real part in a channel.
+pub(super) fn gather<T: Real>(layout: &Layout, sample: &[T], offset: usize, mode: &mut [Complex64]) {
+    for (c, z) in mode.iter_mut().enumerate() {
+        let at = c * layout.channel_len() + offset;
+        *z = Complex64::new(sample[at].as_f64(), sample[at + layout.width].as_f64());
+    }
+}
+
+/// Writes the components of one mode of a sample.
+pub(super) fn scatter<T: Real>(layout: &Layout, sample: &mut [T], offset: usize, mode: &[Complex64]) {
+    for (c, z) in mode.iter().enumerate() {
+        let at = c * layout.channel_len() + offset;
+        (sample[at], sample[at + layout.width]) = (T::of(z.re), T::of(z.im));
+    }
 }
 
 /// Elements of one channel's half spectrum, and strides of its axes.

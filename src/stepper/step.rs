@@ -2,9 +2,10 @@
 
 use aligned_vec::AVec;
 use ndarray::ArrayD;
+use num_complex::Complex64;
 
 use super::pipeline::{Map, Memory, Rhs, SharedMemory, Term};
-use super::plan::{State, Stepper, zeros};
+use super::plan::{State, Stepper, Symbols, gather, scatter, zeros};
 use super::tableau::Coefficients;
 use super::team::{self, Shared, Worker};
 use crate::error::{Error, Result};
@@ -73,6 +74,7 @@ impl<T: Real> Work<T> {
 /// What a step needs besides the sample.
 pub(super) struct StepContext<'a, T: Real> {
     pub rhs: &'a dyn Rhs<T>,
+    pub symbols: &'a dyn Symbols,
     pub coefficients: &'a Coefficients<T>,
     pub stages: usize,
 }
@@ -280,7 +282,7 @@ impl<T: Real> Stepper<T> {
                     worker.barrier();
                     if worker.index == 0 {
                         if (first_step + step + 1).is_multiple_of(STEPS_PER_PROJECTION) {
-                            project_onto_real(context.rhs, u);
+                            project_onto_real(context.rhs, context.symbols, u);
                         }
                         // A non-finite value reaches every mode within one evaluation of N, so one group is enough
                         // here; the whole state is checked at the end.
@@ -437,7 +439,12 @@ impl<T: Real> Stepper<T> {
         if tangents {
             self.teams.work.iter_mut().for_each(Work::with_tangents);
         }
-        let context = StepContext { rhs: &*self.rhs, coefficients: &self.coefficients, stages: self.scheme.stages() };
+        let context = StepContext {
+            rhs: &*self.rhs,
+            symbols: &*self.symbols,
+            coefficients: &self.coefficients,
+            stages: self.scheme.stages(),
+        };
         let work: Vec<SharedWork<T>> = self.teams.work.iter_mut().enumerate().map(|(team, w)| w.share(team)).collect();
         let (batch, threads, within_sample) = (self.batch, self.teams.threads, self.teams.within_sample);
         team::run(threads, |worker| {
@@ -475,7 +482,8 @@ impl<T: Real> Stepper<T> {
     }
 }
 
-/// Removes what no real field has from the plane of last mode zero: there `u_hat(-m) = conj(u_hat(m))`.
+/// Removes what no real field has from the plane of last mode zero: there `u_hat(-m) = conj(u_hat(m))` for every
+/// physical component.
 ///
 /// Round-off breaks the relation, the nonlinear term does not see the difference, and a linearly unstable mode would
 /// amplify it without bound.
@@ -483,23 +491,29 @@ impl<T: Real> Stepper<T> {
 /// # Safety
 ///
 /// Nobody else touches the sample.
-unsafe fn project_onto_real<T: Real>(rhs: &dyn Rhs<T>, sample: Shared<T>) {
+unsafe fn project_onto_real<T: Real>(rhs: &dyn Rhs<T>, symbols: &dyn Symbols, sample: Shared<T>) {
     let layout = rhs.layout();
     let (r0, r1) = (layout.rows(0), layout.rows(1));
-    let half = T::of(0.5);
-    for c in 0..layout.channels {
-        // SAFETY: the caller's promise.
-        let piece = unsafe { sample.part(c * layout.channel_len(), layout.channel_len()).as_mut_slice() };
-        for row0 in 0..r0 {
-            for row1 in 0..r1 {
-                let mirror = (r0 - row0) % r0 * r1 + (r1 - row1) % r1;
-                let group = row0 * r1 + row1;
-                if group <= mirror {
-                    let (a, b) = (group * 2 * layout.width, mirror * 2 * layout.width);
-                    let re = half * (piece[a] + piece[b]);
-                    let im = half * (piece[a + layout.width] - piece[b + layout.width]);
-                    (piece[a], piece[b]) = (re, re);
-                    (piece[a + layout.width], piece[b + layout.width]) = (im, -im);
+    // SAFETY: the caller's promise.
+    let sample = unsafe { sample.as_mut_slice() };
+    let [mut u, mut v] = [(); 2].map(|()| vec![Complex64::default(); layout.channels]);
+    for row0 in 0..r0 {
+        for row1 in 0..r1 {
+            let mirror = (r0 - row0) % r0 * r1 + (r1 - row1) % r1;
+            let group = row0 * r1 + row1;
+            if group <= mirror {
+                let (at, mirror) = (group * 2 * layout.width, mirror * 2 * layout.width);
+                for (offset, mode) in [(at, &mut u), (mirror, &mut v)] {
+                    gather(layout, sample, offset, mode);
+                    symbols.store_channels(mode);
+                }
+                for (u, v) in u.iter_mut().zip(&mut v) {
+                    *u = (*u + v.conj()) * 0.5;
+                    *v = u.conj();
+                }
+                for (offset, mode) in [(at, &mut u), (mirror, &mut v)] {
+                    symbols.load_channels(mode);
+                    scatter(layout, sample, offset, mode);
                 }
             }
         }

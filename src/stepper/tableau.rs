@@ -125,6 +125,11 @@ impl Scheme {
         if z.im == 0.0 {
             sum.iter_mut().for_each(|s| s.im = 0.0);
         }
+        if !derivative {
+            // The propagators do not cancel, and only if they are exact are means conserved exactly.
+            let exact = self.evaluate(z);
+            sum.iter_mut().zip(exact).enumerate().filter(|(j, _)| is_propagator(*j)).for_each(|(_, (s, e))| *s = e);
+        }
         sum
     }
 }

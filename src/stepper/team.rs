@@ -24,7 +24,7 @@ impl Barrier {
         let mut spins = 0u32;
         while self.generation.load(Ordering::Acquire) == generation {
             spins += 1;
-            if spins < 20_000 { std::hint::spin_loop() } else { std::thread::yield_now() }
+            if spins < 2_000 { std::hint::spin_loop() } else { std::thread::yield_now() }
         }
     }
 }
