@@ -307,7 +307,7 @@ unsafe fn pack<V: Lanes>(
 /// # Safety
 ///
 /// As [`pack`].
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, clippy::needless_range_loop)]
 unsafe fn unpack<V: Lanes>(
     z: *const V::Real,
     a: *mut V::Real,
@@ -366,6 +366,7 @@ const MAX_WIDTH: usize = 16;
 ///
 /// `p` points to `W` groups.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 unsafe fn transposed<V: Lanes>(p: *const V::Real) -> [[V; MAX_WIDTH]; 2] {
     let mut tiles = [[V::splat(V::Real::of(0.0)); MAX_WIDTH]; 2];
     for l in 0..V::WIDTH {

@@ -3,6 +3,8 @@ use ndarray::ArrayD;
 use super::*;
 use crate::field::Grid;
 use crate::pde::{KuramotoSivashinsky, NavierStokes2d};
+use crate::spectral::layout::Dealias;
+use crate::spectral::simd::Isa;
 use crate::stepper::{Options, Scheme};
 
 fn wavy(grid: &Grid) -> ArrayD<f64> {
@@ -57,5 +59,93 @@ trait RemoveAxisPair {
 impl RemoveAxisPair for ArrayD<f64> {
     fn remove_axis_pair(self) -> ArrayD<f64> {
         self.index_axis_move(ndarray::Axis(0), 0).index_axis_move(ndarray::Axis(0), 0)
+    }
+}
+
+fn kolmogorov() -> NavierStokes2d {
+    NavierStokes2d::kolmogorov(0.01, 0.1, 1.0, 4, std::f64::consts::TAU)
+}
+
+fn square(n: usize) -> Grid {
+    Grid::cube(2, n, std::f64::consts::TAU).unwrap()
+}
+
+/// Ten steps from a batch of shifted fields.
+fn ten_steps<P: crate::pde::Pde, T: Real>(pde: &P, grid: &Grid, options: &Options) -> ArrayD<T> {
+    let mut stepper = Stepper::<T>::plan(pde, grid, Scheme::Etdrk4, 0.01, options).unwrap();
+    let members: Vec<ArrayD<T>> = (0..options.batch)
+        .map(|b| wavy(grid).mapv(|x| T::of(x * (1.0 + 0.1 * b as f64))).insert_axis(ndarray::Axis(0)))
+        .collect();
+    let views: Vec<_> = members.iter().map(|m| m.view()).collect();
+    let u0 = ndarray::stack(ndarray::Axis(0), &views).unwrap();
+    let mut state = stepper.load(u0.view()).unwrap();
+    stepper.advance(&mut state, 10).unwrap();
+    stepper.store(&state)
+}
+
+#[test]
+fn vector_kernels_agree_with_the_plain_one() {
+    let largest = |a: &ArrayD<f64>, b: &ArrayD<f64>| {
+        let scale = b.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        a.iter().zip(b).fold(0.0f64, |m, (a, b)| m.max((a - b).abs())) / scale
+    };
+    // Bundles of lines (64, 48), lines that fill no bundle (20 of them), a length that only the plain kernel has (22);
+    // in one dimension single lines.
+    let grids = [square(64), square(48), Grid::new(&[20, 72], &[6.0, std::f64::consts::TAU]).unwrap(), square(22)];
+    for isa in [Isa::Avx2, Isa::Avx512, Isa::Neon].into_iter().filter(|isa| isa.is_available()) {
+        for dealias in [Dealias::Truncate, Dealias::Pad] {
+            for grid in &grids {
+                let options = |isa| Options { isa, dealias: dealias.clone(), ..Options::default() };
+                let plain: ArrayD<f64> = ten_steps(&kolmogorov(), grid, &options(Isa::Scalar));
+                let lanes: ArrayD<f64> = ten_steps(&kolmogorov(), grid, &options(isa));
+                // Forty evaluations of transforms with an error of some units of round-off each.
+                assert!(largest(&lanes, &plain) < 1e-13, "{isa:?} {dealias:?} {grid:?}: {}", largest(&lanes, &plain));
+                let single: ArrayD<f32> = ten_steps(&kolmogorov(), grid, &options(isa));
+                let error = largest(&single.mapv(f64::from), &plain);
+                assert!(error < 5e-5, "{isa:?} {dealias:?} {grid:?} f32: {error}");
+            }
+            for n in [64, 256, 96] {
+                let grid = Grid::cube(1, n, 22.0).unwrap();
+                let options = |isa| Options { isa, dealias: dealias.clone(), ..Options::default() };
+                let ks = KuramotoSivashinsky::default();
+                let plain: ArrayD<f64> = ten_steps(&ks, &grid, &options(Isa::Scalar));
+                let lanes: ArrayD<f64> = ten_steps(&ks, &grid, &options(isa));
+                assert!(largest(&lanes, &plain) < 1e-13, "{isa:?} {dealias:?} ks {n}");
+            }
+        }
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_threads_or_batches() {
+    let bits = |u: &ArrayD<f64>| u.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    // One sample shared by a team (256^2 is large enough for it), samples shared out, and samples one by one.
+    let large = square(256);
+    let options = |batch, threads| Options { batch, threads, ..Options::default() };
+    let one: ArrayD<f64> = ten_steps(&kolmogorov(), &large, &options(1, 1));
+    for threads in [2, 3] {
+        assert!(bits(&one) == bits(&ten_steps(&kolmogorov(), &large, &options(1, threads))), "{threads} threads");
+    }
+    let small = square(32);
+    let batch: ArrayD<f64> = ten_steps(&kolmogorov(), &small, &options(5, 1));
+    for threads in [2, 4] {
+        assert!(bits(&batch) == bits(&ten_steps(&kolmogorov(), &small, &options(5, threads))), "{threads} threads");
+    }
+    let alone: ArrayD<f64> = ten_steps(&kolmogorov(), &small, &options(1, 1));
+    assert!(bits(&alone) == bits(&batch.slice_axis(ndarray::Axis(0), (0..1).into()).to_owned()));
+}
+
+#[test]
+fn blow_up_names_sample_step_and_time() {
+    let grid = square(32);
+    let options = Options { batch: 2, ..Options::default() };
+    let mut stepper = Stepper::<f64>::plan(&kolmogorov(), &grid, Scheme::Etdrk4, 1.0, &options).unwrap();
+    let calm = wavy(&grid) * 1e-3;
+    let wild = wavy(&grid) * 1e6;
+    let u0 = ndarray::stack(ndarray::Axis(0), &[calm.view(), wild.view()]).unwrap().insert_axis(ndarray::Axis(1));
+    let mut state = stepper.load(u0.view()).unwrap();
+    match stepper.advance(&mut state, 50) {
+        Err(Error::BlowUp { sample: 1, step, t }) => assert!(step < 50 && t == step as f64, "{step} {t}"),
+        other => panic!("expected a blow-up of sample 1, got {other:?}"),
     }
 }
