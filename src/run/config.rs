@@ -345,11 +345,6 @@ mod tests {
     }
 
     #[test]
-    fn syntax_errors_name_the_line() {
-        assert!(message(&GOOD.replace("nu = 1", "nu = = 1")).starts_with("r.toml: line 3: "));
-    }
-
-    #[test]
     fn overrides_take_toml_values_and_make_sections() {
         let mut config = Config::parse(GOOD, Path::new("r.toml")).unwrap();
         for assignment in ["time.dt=0.5", "time.scheme = etdrk4", "equation.forcing.mode=7"] {
