@@ -131,6 +131,8 @@ pub(super) struct Teams<T: Real> {
     pub within_sample: bool,
     /// Memory of each team: one team a thread, or one team in all.
     pub work: Vec<Work<T>>,
+    /// Memory of each thread for bundles of one-dimensional samples; empty if the batch does not fill a bundle.
+    pub bundles: Vec<AVec<T>>,
 }
 
 /// Points from which on a single sample is worth sharing among threads (measured in `benches/core.rs`).
@@ -329,7 +331,14 @@ impl<T: Real> Teams<T> {
             if within_sample { options.threads.min(layout.blocks()) } else { options.threads.min(options.batch) };
         let (teams, workers) = if within_sample { (1, threads) } else { (threads, 1) };
         let memory = |_| Work::new(rhs.memory(workers), layout.sample_len(), scheme.stages());
-        Self { threads, within_sample, work: (0..teams).map(memory).collect() }
+        let size = rhs.bundle_size();
+        let bundles = if size > 0 && options.batch >= size {
+            let len = rhs.bundle_memory_len(scheme.stages());
+            (0..options.threads.min(options.batch.div_ceil(size))).map(|_| zeros(len)).collect()
+        } else {
+            Vec::new()
+        };
+        Self { threads, within_sample, work: (0..teams).map(memory).collect(), bundles }
     }
 }
 

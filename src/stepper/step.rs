@@ -10,6 +10,7 @@ use super::tableau::Coefficients;
 use super::team::{self, Shared, Worker};
 use crate::error::{Error, Result};
 use crate::field::Real;
+use crate::spectral::layout::Layout;
 
 /// Memory of one team: that of the pipeline, and sample-shaped arrays for stages.
 pub(super) struct Work<T: Real> {
@@ -263,12 +264,29 @@ impl<T: Real> Stepper<T> {
         if steps == 0 {
             return Ok(());
         }
-        let sample_len = self.layout().sample_len();
         let is_first = self.start_history(state);
-        let (dt, t, first_step) = (self.dt, state.t, state.step);
+        // First bad step of each sample.
+        let bad = if self.teams.bundles.is_empty() || state.history.is_some() {
+            self.advance_samples(state, steps, is_first)
+        } else {
+            self.advance_bundles(state, steps)
+        };
+        let failed = bad.iter().enumerate().filter_map(|(s, b)| b.map(|step| (step, s))).min();
+        let done = failed.map_or(steps, |(step, _)| step + 1);
+        state.step += done;
+        state.t += done as f64 * self.dt;
+        match failed {
+            None => Ok(()),
+            Some((_, sample)) => Err(Error::BlowUp { sample, step: state.step, t: state.t }),
+        }
+    }
+
+    /// Every sample by itself; the first bad step of each.
+    fn advance_samples(&mut self, state: &mut State<T>, steps: usize, is_first: bool) -> Vec<Option<usize>> {
+        let sample_len = self.layout().sample_len();
+        let first_step = state.step;
         let data = Shared::new(&mut state.data);
         let history = state.history.as_mut().map(|h| Shared::new(h));
-        // First bad step of each sample.
         let mut bad = vec![None; self.batch];
         let bad_shared = Shared::new(&mut bad);
         self.for_each_sample(false, |context, work, worker, sample| {
@@ -298,14 +316,46 @@ impl<T: Real> Stepper<T> {
                 }
             }
         });
-        let failed = bad.iter().enumerate().filter_map(|(s, b)| b.map(|step| (step, s))).min();
-        let done = failed.map_or(steps, |(step, _)| step + 1);
-        state.step = first_step + done;
-        state.t = t + done as f64 * dt;
-        match failed {
-            None => Ok(()),
-            Some((_, sample)) => Err(Error::BlowUp { sample, step: state.step, t: state.t }),
-        }
+        bad
+    }
+
+    /// One-dimensional samples in bundles, lanes across samples; the first bad step of each. The last bundle may be partly
+    /// empty, so that no sample's bits depend on its place in the batch.
+    fn advance_bundles(&mut self, state: &mut State<T>, steps: usize) -> Vec<Option<usize>> {
+        let (rhs, coefficients, stages) = (&*self.rhs, &*self.coefficients, self.scheme.stages());
+        let (sample_len, size, batch) = (rhs.layout().sample_len(), rhs.bundle_size(), self.batch);
+        let (first_step, threads) = (state.step, self.teams.bundles.len());
+        let data = Shared::new(&mut state.data);
+        let memory: Vec<Shared<T>> = self.teams.bundles.iter_mut().map(|m| Shared::new(m)).collect();
+        let mut bad = vec![None; batch];
+        let bad_shared = Shared::new(&mut bad);
+        let symbols = &*self.symbols;
+        team::run(threads, |worker| {
+            for bundle in Layout::share(batch.div_ceil(size), worker.index, threads) {
+                let samples = bundle * size..batch.min((bundle + 1) * size);
+                let all = data.part(samples.start * sample_len, samples.len() * sample_len);
+                let mut done = 0;
+                while done < steps {
+                    let until_projection = STEPS_PER_PROJECTION - (first_step + done) % STEPS_PER_PROJECTION;
+                    let chunk = until_projection.min(steps - done);
+                    // SAFETY: the bundle and the memory are this worker's own.
+                    let failed = unsafe { rhs.advance_bundle(all, chunk, coefficients, stages, memory[worker.index]) };
+                    if let Some((step, sample)) = failed {
+                        // SAFETY: as above.
+                        unsafe { bad_shared.part(samples.start + sample, 1).as_mut_slice()[0] = Some(done + step) };
+                        break;
+                    }
+                    if chunk == until_projection {
+                        for sample in 0..samples.len() {
+                            // SAFETY: as above.
+                            unsafe { project_onto_real(rhs, symbols, all.part(sample * sample_len, sample_len)) };
+                        }
+                    }
+                    done += chunk;
+                }
+            }
+        });
+        bad
     }
 
     /// Advances a state by `frames` times `steps_per_frame` steps and hands `observe` the frame number (from 1) and the
@@ -452,7 +502,7 @@ impl<T: Real> Stepper<T> {
                 (0..batch).for_each(|sample| program(&context, &work[0], worker, sample));
             } else {
                 team::run(1, |alone| {
-                    for sample in crate::spectral::layout::Layout::share(batch, worker.index, threads) {
+                    for sample in Layout::share(batch, worker.index, threads) {
                         program(&context, &work[worker.index], alone, sample);
                     }
                 });

@@ -1,7 +1,7 @@
 //! Linear combinations with diagonal coefficients: the stage updates of every scheme.
 
 use super::super::team::Shared;
-use super::{Coefficient, Term};
+use super::{Coefficient, MAX_TERMS, Term};
 use crate::field::Real;
 use crate::spectral::simd::{Complex, Lanes};
 
@@ -68,9 +68,6 @@ pub(super) unsafe fn combine<V: Lanes>(out: Shared<V::Real>, offset: usize, term
         },
     );
 }
-
-/// Terms of the longest linear combination.
-const MAX_TERMS: usize = 6;
 
 /// # Safety
 ///

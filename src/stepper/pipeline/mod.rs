@@ -11,6 +11,7 @@
 //!
 //! In one dimension there are no outer axes and everything happens in stage 2.
 
+mod batch;
 mod columns;
 mod combine;
 mod op;
@@ -18,8 +19,10 @@ mod rows;
 
 use aligned_vec::AVec;
 
+use self::batch::Batch;
 use self::op::{AdjointOp, NonlinearOp, Op, ParameterOp, TangentOp};
 use self::rows::Rows;
+use super::tableau::Coefficients;
 use super::team::{Shared, Worker};
 use crate::field::Real;
 use crate::pde::{MAX_SLOTS, Pde};
@@ -42,6 +45,9 @@ pub(super) enum Map {
     /// `dN(u) / dp` of `[u]`.
     Parameter(usize),
 }
+
+/// Terms of the longest linear combination.
+const MAX_TERMS: usize = 6;
 
 /// Receives a finished piece: offset in the sample, values.
 pub(super) type Sink<'a, T> = &'a (dyn Fn(usize, Shared<T>) + Sync);
@@ -127,6 +133,26 @@ pub(super) trait Rhs<T: Real>: Send + Sync {
     ///
     /// Nobody else touches `out`; the `x` have its length. `out` may be one of the `x`.
     unsafe fn combine(&self, out: Shared<T>, offset: usize, terms: &[Term<T>], conjugate: bool);
+
+    /// Samples that [`Rhs::advance_bundle`] takes at once, 0 if it is not offered.
+    fn bundle_size(&self) -> usize;
+
+    /// Reals of memory for a bundle and a scheme of that many stages.
+    fn bundle_memory_len(&self, stages: usize) -> usize;
+
+    /// Advances a bundle of one-dimensional samples with lanes across samples (`batch.rs`).
+    ///
+    /// # Safety
+    ///
+    /// Nobody else touches the samples or the memory.
+    unsafe fn advance_bundle(
+        &self,
+        samples: Shared<T>,
+        steps: usize,
+        coefficients: &Coefficients<T>,
+        stages: usize,
+        memory: Shared<T>,
+    ) -> Option<(usize, usize)>;
 }
 
 /// Sizes that the kernels' loops need, in registers rather than behind the layout.
@@ -165,6 +191,7 @@ pub(super) struct Pipeline<P: Pde, V: Lanes> {
     isa: Isa,
     sizes: Sizes,
     rows: Rows<V>,
+    batch: Option<Batch<V>>,
     columns: Vec<ColumnFft<V>>,
     /// Wavenumbers of the last axis, one vector a block; zero above the cut.
     k_last: Vec<V>,
@@ -242,7 +269,8 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
                 }
             }
         }
-        Self { pde: pde.clone(), layout, isa, sizes, rows, columns, k_last, k_outer, inverse_k2, forcing: None }
+        let batch = if outer == 0 { Batch::plan(last, cut, layout.grid.k_unit(0)) } else { None };
+        Self { pde: pde.clone(), layout, isa, sizes, rows, batch, columns, k_last, k_outer, inverse_k2, forcing: None }
     }
 
     /// # Safety
@@ -355,5 +383,25 @@ impl<P: Pde, V: Lanes> Rhs<V::Real> for Pipeline<P, V> {
     unsafe fn combine(&self, out: Shared<V::Real>, offset: usize, terms: &[Term<V::Real>], conjugate: bool) {
         // SAFETY: the caller's promise.
         unsafe { combine::combine::<V>(out, offset, terms, conjugate) }
+    }
+
+    fn bundle_size(&self) -> usize {
+        Self::bundle_size(self)
+    }
+
+    fn bundle_memory_len(&self, stages: usize) -> usize {
+        Self::bundle_memory_len(self, stages)
+    }
+
+    unsafe fn advance_bundle(
+        &self,
+        samples: Shared<V::Real>,
+        steps: usize,
+        coefficients: &Coefficients<V::Real>,
+        stages: usize,
+        memory: Shared<V::Real>,
+    ) -> Option<(usize, usize)> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::advance_bundle(self, samples, steps, coefficients, stages, memory) }
     }
 }

@@ -120,7 +120,7 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
     ///
     /// `values` is valid for all of them.
     #[inline(always)]
-    unsafe fn pointwise<O: Op<P>>(
+    pub(super) unsafe fn pointwise<O: Op<P>>(
         &self,
         op: O,
         values: *mut V::Real,

@@ -136,6 +136,25 @@ fn results_do_not_depend_on_threads_or_batches() {
 }
 
 #[test]
+fn bundles_of_lines_agree_with_single_lines() {
+    let largest = |a: &ArrayD<f64>, b: &ArrayD<f64>| a.iter().zip(b).fold(0.0f64, |m, (a, b)| m.max((a - b).abs()));
+    fn compare<P: crate::pde::Pde>(pde: &P, grid: &Grid, largest: impl Fn(&ArrayD<f64>, &ArrayD<f64>) -> f64) {
+        let options = |batch, threads, isa| Options { batch, threads, isa, ..Options::default() };
+        let plain: ArrayD<f64> = ten_steps(pde, grid, &options(37, 1, Isa::Scalar));
+        for isa in [Isa::Avx2, Isa::Avx512, Isa::Neon].into_iter().filter(|isa| isa.is_available()) {
+            let one: ArrayD<f64> = ten_steps(pde, grid, &options(37, 1, isa));
+            // Forty evaluations of transforms with an error of some units of round-off each; fields of size ten.
+            assert!(largest(&one, &plain) < 1e-12, "{isa:?}: {}", largest(&one, &plain));
+            assert!(one == ten_steps::<P, f64>(pde, grid, &options(37, 2, isa)), "{isa:?}: two threads");
+            let fewer = ten_steps::<P, f64>(pde, grid, &options(33, 1, isa));
+            assert!(one.slice_axis(ndarray::Axis(0), (0..33).into()) == fewer, "{isa:?}: place in the batch");
+        }
+    }
+    compare(&KuramotoSivashinsky::default(), &Grid::cube(1, 256, 22.0).unwrap(), largest);
+    compare(&crate::pde::KortewegDeVries::classic_minus(), &Grid::cube(1, 96, 20.0).unwrap(), largest);
+}
+
+#[test]
 fn blow_up_names_sample_step_and_time() {
     let grid = square(32);
     let options = Options { batch: 2, ..Options::default() };
