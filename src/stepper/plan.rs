@@ -166,9 +166,9 @@ impl<T: Real> Stepper<T> {
                 isa <= options.isa
                     && isa.is_available()
                     && match isa {
-                        Isa::Avx512 => Pipeline::<P, T::Avx512>::supports(&quadrature),
-                        Isa::Avx2 => Pipeline::<P, T::Avx2>::supports(&quadrature),
-                        Isa::Neon => Pipeline::<P, T::Neon>::supports(&quadrature),
+                        Isa::Avx512 => Pipeline::<P, T::Avx512>::supports(&quadrature, options.batch),
+                        Isa::Avx2 => Pipeline::<P, T::Avx2>::supports(&quadrature, options.batch),
+                        Isa::Neon => Pipeline::<P, T::Neon>::supports(&quadrature, options.batch),
                         Isa::Scalar => true,
                     }
             })

@@ -59,7 +59,19 @@ impl<V: Lanes> Batch<V> {
 struct Operand<T> {
     coefficients: *const T,
     is_complex: bool,
-    array: usize,
+    array: *const T,
+}
+
+/// The row that follows a stage: where its operands are, and where the results go.
+#[derive(Clone, Copy)]
+struct Row<'a, T> {
+    operands: &'a [Operand<T>],
+    /// `N(U_j)`.
+    tendency: *mut T,
+    /// `U_{j+1}`, or `u` after the last stage.
+    target: *mut T,
+    /// Whether all channels share one symbol.
+    is_shared: bool,
 }
 
 impl<P: Pde, V: Lanes> Pipeline<P, V> {
@@ -166,15 +178,8 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
         let column = |slot: usize| rest.part((slots + slot) * len, len);
         let scratch = rest.part(2 * slots * len, batch.fft.scratch_len() * element);
         let array = self.bundle_array() * element;
-        let at = |index: usize, c: usize, m: usize| {
-            // SAFETY: within the arrays.
-            unsafe { arrays.as_ptr().add(index * array + (c * modes + m) * element) }
-        };
-        let wave = |m: usize| {
-            let [k, inverse_k2] = batch.waves[m].map(V::splat);
-            let zero = V::splat(V::Real::of(0.0));
-            Wave { k: [k, zero, zero], inverse_k2 }
-        };
+        // SAFETY: within the arrays.
+        let start = |index: usize| unsafe { arrays.as_ptr().add(index * array) };
         let twiddle = |m: usize| {
             let [cos, sin] = batch.twiddles[m].map(V::splat);
             Complex::new(cos, sin)
@@ -187,19 +192,11 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
                     #[inline(always)]
                     || {
                         for m in 0..=h / 2 {
-                            let mut pair = [[Complex::zero(); MAX]; 2];
-                            for (mode, fields) in [m, h - m].into_iter().zip(&mut pair) {
-                                if mode < modes {
-                                    let mut u = [Complex::zero(); MAX_SLOTS];
-                                    for (c, u) in u[..P::CHANNELS].iter_mut().enumerate() {
-                                        *u = Complex::load(at(j, c, mode));
-                                    }
-                                    self.pde.fields(&wave(mode), &u[..P::CHANNELS], &mut fields[..P::FIELDS]);
-                                }
-                            }
+                            let low = self.bundle_fields(batch, start(j), m);
+                            let high = self.bundle_fields(batch, start(j), h - m);
                             let twiddle = twiddle(m);
                             for f in 0..P::FIELDS {
-                                let (mut a, b) = (pair[0][f], pair[1][f].conj());
+                                let (mut a, b) = (low[f], high[f].conj());
                                 if m == 0 {
                                     // The mean of a real line is real.
                                     a.im = b.im;
@@ -231,7 +228,8 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
             // The next row: R u + sum of a N.
             let row = j + 1;
             let target = if row == stages { 0 } else { row };
-            let mut operands = [None; super::MAX_TERMS];
+            let mut operands =
+                [Operand { coefficients: std::ptr::null(), is_complex: false, array: start(0) }; super::MAX_TERMS];
             let mut count = 0;
             for i in 0..=row {
                 let (coefficients, is_complex) = match coefficients.get(row, i) {
@@ -240,66 +238,107 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
                     Some(Coefficient::Complex(c)) => (c.as_ptr(), true),
                     Some(Coefficient::One) => unreachable!("tables hold values"),
                 };
-                let array = if i == 0 { 0 } else { stages + i - 1 };
-                operands[count] = Some(Operand { coefficients, is_complex, array });
+                let array = start(if i == 0 { 0 } else { stages + i - 1 }).cast_const();
+                operands[count] = Operand { coefficients, is_complex, array };
                 count += 1;
             }
-            let period = coefficients.period / self.sizes.channel_len;
+            let row = Row {
+                operands: &operands[..count],
+                tendency: start(stages + j),
+                target: start(target),
+                is_shared: coefficients.period == self.sizes.channel_len,
+            };
             let half_scale = V::splat(V::Real::of(0.5 * self.sizes.scale));
             V::vectorize(
                 #[inline(always)]
                 || {
                     for m in 0..=h / 2 {
-                        let mut pair = [[Complex::zero(); MAX]; 2];
+                        let (mut low, mut high) = ([Complex::zero(); MAX], [Complex::zero(); MAX]);
                         let twiddle = twiddle(m).conj();
                         for p in 0..P::PRODUCTS {
                             let mirror = if m == 0 { 0 } else { h - m };
                             let a = Complex::<V>::load(base.add(p * len + m * element));
                             let b = Complex::<V>::load(base.add(p * len + mirror * element)).conj();
                             let (sum, turned) = (a + b, (twiddle * (a - b)).mul_neg_i());
-                            pair[0][p] = (sum + turned).scale(half_scale);
-                            pair[1][p] = (sum - turned).conj().scale(half_scale);
+                            low[p] = (sum + turned).scale(half_scale);
+                            high[p] = (sum - turned).conj().scale(half_scale);
+                        }
+                        if m < modes {
+                            self.bundle_row(batch, row, &low, m);
                         }
                         // The middle mode of an even `h` is its own mirror.
-                        let sides = if 2 * m == h { 1 } else { 2 };
-                        for (mode, products) in [m, h - m].into_iter().zip(&pair).take(sides) {
-                            if mode >= modes {
-                                continue;
-                            }
-                            // Offsets of the mode's coefficients, real and complex.
-                            let (real, complex) = (mode, mode / w * 2 * w + mode % w);
-                            let mut tendency = [Complex::zero(); MAX_SLOTS];
-                            NonlinearOp.finish(
-                                &self.pde,
-                                &wave(mode),
-                                &products[..P::PRODUCTS],
-                                &mut tendency[..P::CHANNELS],
-                            );
-                            for (c, value) in tendency[..P::CHANNELS].iter().enumerate() {
-                                let mut value = *value;
-                                if let Some(forcing) = &self.forcing {
-                                    let f = forcing.as_ptr().add(c * self.sizes.channel_len + complex);
-                                    value = value + Complex::new(V::splat(*f), V::splat(*f.add(w)));
-                                }
-                                value.store(at(stages + j, c, mode));
-                                let channel = if period == 1 { 0 } else { c * self.sizes.channel_len };
-                                let mut sum = Complex::<V>::zero();
-                                for operand in operands[..count].iter().flatten() {
-                                    let x = Complex::<V>::load(at(operand.array, c, mode));
-                                    let values = operand.coefficients;
-                                    sum = if operand.is_complex {
-                                        let v = values.add(channel + complex);
-                                        sum.add_product(Complex::new(V::splat(*v), V::splat(*v.add(w))), x)
-                                    } else {
-                                        sum.add_scaled(V::splat(*values.add(channel / 2 + real)), x)
-                                    };
-                                }
-                                sum.store(at(target, c, mode));
-                            }
+                        if h - m < modes && 2 * m != h {
+                            self.bundle_row(batch, row, &high, h - m);
                         }
                     }
                 },
             );
+        }
+    }
+
+    #[inline(always)]
+    fn bundle_wave(&self, batch: &Batch<V>, m: usize) -> Wave<V> {
+        let [k, inverse_k2] = batch.waves[m].map(V::splat);
+        let zero = V::splat(V::Real::of(0.0));
+        Wave { k: [k, zero, zero], inverse_k2 }
+    }
+
+    /// Fields of mode `m`, zero above the cut.
+    ///
+    /// # Safety
+    ///
+    /// `state` points to an array of a bundle.
+    #[inline(always)]
+    unsafe fn bundle_fields(&self, batch: &Batch<V>, state: *const V::Real, m: usize) -> [Complex<V>; MAX] {
+        let modes = self.sizes.cut_last + 1;
+        let mut fields = [Complex::zero(); MAX];
+        if m < modes {
+            let mut u = [Complex::zero(); MAX_SLOTS];
+            for (c, u) in u[..P::CHANNELS].iter_mut().enumerate() {
+                // SAFETY: the caller's promise.
+                *u = unsafe { Complex::load(state.add((c * modes + m) * 2 * V::WIDTH)) };
+            }
+            self.pde.fields(&self.bundle_wave(batch, m), &u[..P::CHANNELS], &mut fields[..P::FIELDS]);
+        }
+        fields
+    }
+
+    /// Tendency of mode `m` and the row that it completes.
+    ///
+    /// # Safety
+    ///
+    /// The row's pointers are to arrays of a bundle and to coefficients of the layout.
+    #[inline(always)]
+    unsafe fn bundle_row(&self, batch: &Batch<V>, row: Row<V::Real>, products: &[Complex<V>], m: usize) {
+        let (w, modes) = (V::WIDTH, self.sizes.cut_last + 1);
+        // Offsets of the mode's coefficients, real and complex.
+        let (real, complex) = (m, m / w * 2 * w + m % w);
+        let mut tendency = [Complex::zero(); MAX_SLOTS];
+        let wave = self.bundle_wave(batch, m);
+        NonlinearOp.finish(&self.pde, &wave, &products[..P::PRODUCTS], &mut tendency[..P::CHANNELS]);
+        for (c, value) in tendency[..P::CHANNELS].iter().enumerate() {
+            let mut value = *value;
+            let at = (c * modes + m) * 2 * w;
+            let channel = if row.is_shared { 0 } else { c * self.sizes.channel_len };
+            // SAFETY: the caller's promise.
+            unsafe {
+                if let Some(forcing) = &self.forcing {
+                    let f = forcing.as_ptr().add(c * self.sizes.channel_len + complex);
+                    value = value + Complex::new(V::splat(*f), V::splat(*f.add(w)));
+                }
+                value.store(row.tendency.add(at));
+                let mut sum = Complex::<V>::zero();
+                for operand in row.operands {
+                    let x = Complex::<V>::load(operand.array.add(at));
+                    sum = if operand.is_complex {
+                        let v = operand.coefficients.add(channel + complex);
+                        sum.add_product(Complex::new(V::splat(*v), V::splat(*v.add(w))), x)
+                    } else {
+                        sum.add_scaled(V::splat(*operand.coefficients.add(channel / 2 + real)), x)
+                    };
+                }
+                sum.store(row.target.add(at));
+            }
         }
     }
 }

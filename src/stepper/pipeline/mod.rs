@@ -203,11 +203,12 @@ pub(super) struct Pipeline<P: Pde, V: Lanes> {
 }
 
 impl<P: Pde, V: Lanes> Pipeline<P, V> {
-    /// Whether the vector has transforms of these lengths, and is not wasted on them.
-    pub fn supports(quadrature: &[usize]) -> bool {
+    /// Whether the vector has transforms of these lengths, and is not wasted on them: by lines too short for it, unless a
+    /// batch of lines fills it.
+    pub fn supports(quadrature: &[usize], batch: usize) -> bool {
         let (last, outer) = quadrature.split_last().expect("a grid has at least one axis");
         let lines = if outer.is_empty() { 1 } else { outer.iter().product() };
-        let long_enough = V::WIDTH == 1 || *last >= 2 * V::WIDTH * V::WIDTH;
+        let long_enough = V::WIDTH == 1 || *last >= 2 * V::WIDTH * V::WIDTH || (outer.is_empty() && batch >= V::WIDTH);
         let rows = (LineFft::<V>::supports(*last) && long_enough) || Rows::<V>::prefers_bundles(*last, lines);
         rows && outer.iter().all(|&n| ColumnFft::<V>::supports(n))
     }
