@@ -51,3 +51,8 @@ pub mod stepper;
 
 pub use error::{Error, Result};
 pub use num_complex::{Complex32, Complex64};
+
+/// The README's example runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -64,7 +64,7 @@ pub fn smooth_length(n: usize, multiple: usize) -> usize {
 pub fn dealias(grid: &Grid, rule: &Dealias, degree: usize) -> Result<(Vec<usize>, Vec<usize>)> {
     let n = grid.shape();
     match rule {
-        Dealias::Truncate => Ok((n.iter().map(|&n| (n - 1) / (degree + 1)).collect(), n.to_vec())),
+        Dealias::Truncate => Ok((n.iter().map(|&n| super::dealias::cut(n, degree)).collect(), n.to_vec())),
         Dealias::Pad => {
             let cut: Vec<usize> = n.iter().map(|&n| (n - 1) / 2).collect();
             // 16 keeps the vector kernels of every width available.
