@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Result with the crate's [`Error`].
+/// Result with the crate's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Every error names the argument, the value and the rule that was broken.

@@ -1,7 +1,7 @@
 //! HDF5 through two small traits: [`Source`] reads a file, [`Sink`] makes one.
 //!
 //! Two back ends implement them. [`Backend::Pure`] is the crate `rust-hdf5`, with nothing to install. With the
-//! feature `libhdf5`, [`Backend::Library`] is the C library through `hdf5-metno` and becomes the default. One
+//! feature `libhdf5`, `Backend::Library` is the C library through `hdf5-metno` and becomes the default. One
 //! conformance suite runs on both and lets each read what the other wrote.
 //!
 //! A file is made once: groups, attributes, links and the places of all arrays are fixed when a [`Sink`] closes.

@@ -62,6 +62,8 @@ pub struct Tape<T: Real> {
     dt: f64,
     /// Whether the first step had no history (multistep scheme).
     is_first: bool,
+    /// Steps that the state had taken before.
+    first_step: usize,
     /// Kept states, `[sample][kept]`, each a bundle of state and history.
     states: AVec<T>,
     kept: usize,
@@ -118,6 +120,7 @@ struct Sweep<'a, T: Real> {
     direct: Shared<f64>,
     sample_len: usize,
     is_first: bool,
+    first_step: usize,
 }
 
 impl<T: Real> Sweep<'_, T> {
@@ -143,8 +146,8 @@ impl<T: Real> Sweep<'_, T> {
             unsafe {
                 let SharedWork { u: stages, n, memory, .. } = self.work;
                 self.context.step(u, u, history, stages, n, false, memory, self.worker);
+                self.context.project_if_due(u, self.first_step + step + 1, self.worker);
             }
-            self.worker.barrier();
         }
     }
 
@@ -378,6 +381,7 @@ impl<T: Real> Stepper<T> {
         }
         let sample_len = self.layout().sample_len();
         let is_first = self.start_history(state);
+        let first_step = state.step;
         let bundle_len = sample_len * if state.history.is_some() { 2 } else { 1 };
         let every = match policy {
             Checkpoints::Stages | Checkpoints::Steps => 1,
@@ -391,6 +395,7 @@ impl<T: Real> Stepper<T> {
             steps,
             dt: self.dt,
             is_first,
+            first_step,
             states: zeros(self.batch * kept * bundle_len),
             kept,
             stages: zeros(self.batch * steps * stage_count * sample_len),
@@ -418,8 +423,8 @@ impl<T: Real> Stepper<T> {
                     let stages = if stage_count > 0 { &recorded } else { &work.u };
                     let history = history.map(|h| (h, is_first && step == 0));
                     context.step(u, u, history, stages, &work.n, false, &work.memory, worker);
+                    context.project_if_due(u, first_step + step + 1, worker);
                 }
-                worker.barrier();
             }
         });
         state.step += steps;
@@ -574,6 +579,7 @@ impl<T: Real> Stepper<T> {
                 direct: direct.part(sample * parameters, parameters),
                 sample_len,
                 is_first: tape.is_first,
+                first_step: tape.first_step,
             };
             let kept = |index: usize| states.part((sample * tape.kept + index) * bundle_len, bundle_len);
             // SAFETY: the team has this sample and its memory for itself; the tape is only read.

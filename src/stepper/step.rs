@@ -4,7 +4,7 @@ use aligned_vec::AVec;
 use ndarray::ArrayD;
 use num_complex::Complex64;
 
-use super::pipeline::{Map, Memory, Rhs, SharedMemory, Term};
+use super::pipeline::{Coefficient, MAX_TERMS, Map, Memory, Rhs, SharedMemory, Term};
 use super::plan::{State, Stepper, Symbols, gather, scatter, zeros};
 use super::tableau::Coefficients;
 use super::team::{self, Shared, Worker};
@@ -89,7 +89,7 @@ impl<T: Real> StepContext<'_, T> {
     /// As [`Rhs::combine`].
     unsafe fn row(&self, i: usize, out: Shared<T>, offset: usize, u: Shared<T>, n: &[Shared<T>], newest: Shared<T>) {
         let len = newest.len();
-        let mut terms = [const { None }; 6];
+        let mut terms = [Term { coefficient: &Coefficient::One, x: newest }; MAX_TERMS];
         let mut count = 0;
         for j in 0..=i {
             if let Some(coefficient) = self.coefficients.get(i, j) {
@@ -98,13 +98,29 @@ impl<T: Real> StepContext<'_, T> {
                     _ if j == i => newest,
                     _ => n[j - 1].part(offset, len),
                 };
-                terms[count] = Some(Term { coefficient, x });
+                terms[count] = Term { coefficient, x };
                 count += 1;
             }
         }
-        let terms = terms.map(|t| t.unwrap_or(Term { coefficient: &super::pipeline::Coefficient::One, x: newest }));
         // SAFETY: the caller's promise.
         unsafe { self.rhs.combine(out.part(offset, len), offset % self.coefficients.period, &terms[..count], false) }
+    }
+
+    /// Every so many steps, projects the state after `steps` steps onto the spectra of real fields; the whole team calls
+    /// this.
+    ///
+    /// # Safety
+    ///
+    /// Nobody but the team touches the sample.
+    pub unsafe fn project_if_due(&self, u: Shared<T>, steps: usize, worker: &Worker) {
+        worker.barrier();
+        if steps.is_multiple_of(STEPS_PER_PROJECTION) {
+            if worker.index == 0 {
+                // SAFETY: the others wait.
+                unsafe { project_onto_real(self.rhs, self.symbols, u) };
+            }
+            worker.barrier();
+        }
     }
 
     /// Whether `N(U_j)` is used again after row `j + 1`.
@@ -297,11 +313,8 @@ impl<T: Real> Stepper<T> {
                 // SAFETY: the team has this sample for itself.
                 unsafe {
                     context.step(u, u, history, &work.u, &work.n, false, &work.memory, worker);
-                    worker.barrier();
+                    context.project_if_due(u, first_step + step + 1, worker);
                     if worker.index == 0 {
-                        if (first_step + step + 1).is_multiple_of(STEPS_PER_PROJECTION) {
-                            project_onto_real(context.rhs, context.symbols, u);
-                        }
                         // A non-finite value reaches every mode within one evaluation of N, so one group is enough
                         // here; the whole state is checked at the end.
                         let probe = if step + 1 == steps { u } else { u.part(0, 2 * context.rhs.layout().width) };
@@ -399,13 +412,17 @@ impl<T: Real> Stepper<T> {
         let (data, tangents) = (Shared::new(&mut state.data), Shared::new(&mut tangent.data));
         let history = state.history.as_mut().zip(tangent.history.as_mut());
         let history = history.map(|(a, b)| (Shared::new(a), Shared::new(b)));
+        let first_step = state.step;
         self.for_each_sample(true, |context, work, worker, sample| {
             let part = |x: Shared<T>| x.part(sample * sample_len, sample_len);
             for step in 0..steps {
                 let history = history.map(|(a, b)| (part(a), part(b), is_first && step == 0));
                 // SAFETY: the team has this sample for itself.
-                unsafe { context.step_tangent(part(data), part(tangents), history, work, worker) };
-                worker.barrier();
+                unsafe {
+                    context.step_tangent(part(data), part(tangents), history, work, worker);
+                    context.project_if_due(part(data), first_step + step + 1, worker);
+                    context.project_if_due(part(tangents), first_step + step + 1, worker);
+                }
             }
         });
         state.step += steps;

@@ -12,7 +12,7 @@ macro_rules! vector {
     ) => {
         $(#[$doc])*
         ///
-        /// Its operations may be executed only where [`Lanes::is_available`] says so; plans check that once.
+        /// Its operations may be executed only where [`Lanes::is_available`](super::Lanes::is_available) says so; plans check that once.
         #[derive(Clone, Copy, Debug)]
         #[repr(transparent)]
         pub struct $name($raw);

@@ -47,7 +47,7 @@ pub(super) enum Map {
 }
 
 /// Terms of the longest linear combination.
-const MAX_TERMS: usize = 6;
+pub(super) const MAX_TERMS: usize = 6;
 
 /// Receives a finished piece: offset in the sample, values.
 pub(super) type Sink<'a, T> = &'a (dyn Fn(usize, Shared<T>) + Sync);
