@@ -2,6 +2,7 @@
 
 use num_complex::Complex64;
 
+use super::quadratic_flux as flux;
 use super::{Invariant, Pde, Wave, constant, require_dim, require_finite};
 use crate::error::Result;
 use crate::field::Grid;
@@ -92,27 +93,27 @@ impl Pde for KortewegDeVries {
 
     #[inline(always)]
     fn products<V: Lanes>(&self, fields: &[V], products: &mut [V]) {
-        products[0] = fields[0] * fields[0];
+        flux::square(fields, products);
     }
 
     #[inline(always)]
     fn products_jvp<V: Lanes>(&self, fields: &[V], tangent: &[V], products: &mut [V]) {
-        products[0] = constant::<V>(2.0) * fields[0] * tangent[0];
+        flux::square_jvp(fields, tangent, products);
     }
 
     #[inline(always)]
     fn products_vjp<V: Lanes>(&self, fields: &[V], cotangent: &[V], fields_bar: &mut [V]) {
-        fields_bar[0] = constant::<V>(2.0) * fields[0] * cotangent[0];
+        flux::square_jvp(fields, cotangent, fields_bar);
     }
 
     #[inline(always)]
     fn tendency<V: Lanes>(&self, wave: &Wave<V>, products: &[Complex<V>], tendency: &mut [Complex<V>]) {
-        tendency[0] = products[0].scale_i(constant::<V>(-0.5 * self.a) * wave.k[0]);
+        flux::tendency(self.a, wave, products, tendency);
     }
 
     #[inline(always)]
     fn tendency_adjoint<V: Lanes>(&self, wave: &Wave<V>, tendency: &[Complex<V>], products: &mut [Complex<V>]) {
-        products[0] = tendency[0].scale_i(constant::<V>(0.5 * self.a) * wave.k[0]);
+        flux::tendency_adjoint(self.a, wave, tendency, products);
     }
 
     fn parameters(&self) -> &'static [&'static str] {

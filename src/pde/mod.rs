@@ -30,6 +30,7 @@ mod kuramoto_sivashinsky;
 mod navier_stokes_2d;
 mod navier_stokes_3d;
 mod nonlinear_schroedinger;
+mod quadratic_flux;
 #[cfg(test)]
 mod tests;
 

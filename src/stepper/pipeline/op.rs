@@ -3,17 +3,32 @@
 use crate::pde::{Pde, Wave};
 use crate::spectral::simd::{Complex, Lanes};
 
-/// Counts and per-group maps of one [`Map`], resolved at compile time.
+/// Counts and per-group maps of one [`super::Map`]; by default those of the nonlinear term.
 pub(super) trait Op<P: Pde>: Copy + Send + Sync {
     const FIELDS: usize;
     const PRODUCTS: usize;
     const FORCED: bool = false;
 
-    fn build<V: Lanes>(self, pde: &P, wave: &Wave<V>, u: &[Complex<V>], v: &[Complex<V>], fields: &mut [Complex<V>]);
-    fn pointwise<V: Lanes>(self, pde: &P, fields: &[V], products: &mut [V]);
-    fn finish<V: Lanes>(self, pde: &P, wave: &Wave<V>, products: &[Complex<V>], out: &mut [Complex<V>]);
     /// Whether the second input is read.
     const TWO_INPUTS: bool = false;
+
+    /// The fields of the state.
+    #[inline(always)]
+    fn build<V: Lanes>(self, pde: &P, wave: &Wave<V>, u: &[Complex<V>], _v: &[Complex<V>], fields: &mut [Complex<V>]) {
+        pde.fields(wave, u, fields);
+    }
+
+    /// Their products.
+    #[inline(always)]
+    fn pointwise<V: Lanes>(self, pde: &P, fields: &[V], products: &mut [V]) {
+        pde.products(fields, products);
+    }
+
+    /// The tendency.
+    #[inline(always)]
+    fn finish<V: Lanes>(self, pde: &P, wave: &Wave<V>, products: &[Complex<V>], out: &mut [Complex<V>]) {
+        pde.tendency(wave, products, out);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -29,21 +44,6 @@ impl<P: Pde> Op<P> for NonlinearOp {
     const FIELDS: usize = P::FIELDS;
     const PRODUCTS: usize = P::PRODUCTS;
     const FORCED: bool = true;
-
-    #[inline(always)]
-    fn build<V: Lanes>(self, pde: &P, wave: &Wave<V>, u: &[Complex<V>], _v: &[Complex<V>], fields: &mut [Complex<V>]) {
-        pde.fields(wave, u, fields);
-    }
-
-    #[inline(always)]
-    fn pointwise<V: Lanes>(self, pde: &P, fields: &[V], products: &mut [V]) {
-        pde.products(fields, products);
-    }
-
-    #[inline(always)]
-    fn finish<V: Lanes>(self, pde: &P, wave: &Wave<V>, products: &[Complex<V>], out: &mut [Complex<V>]) {
-        pde.tendency(wave, products, out);
-    }
 }
 
 impl<P: Pde> Op<P> for TangentOp {
@@ -62,11 +62,6 @@ impl<P: Pde> Op<P> for TangentOp {
     fn pointwise<V: Lanes>(self, pde: &P, fields: &[V], products: &mut [V]) {
         let (base, tangent) = fields.split_at(P::FIELDS);
         pde.products_jvp(base, tangent, products);
-    }
-
-    #[inline(always)]
-    fn finish<V: Lanes>(self, pde: &P, wave: &Wave<V>, products: &[Complex<V>], out: &mut [Complex<V>]) {
-        pde.tendency(wave, products, out);
     }
 }
 
@@ -97,16 +92,6 @@ impl<P: Pde> Op<P> for AdjointOp {
 impl<P: Pde> Op<P> for ParameterOp {
     const FIELDS: usize = P::FIELDS;
     const PRODUCTS: usize = P::PRODUCTS;
-
-    #[inline(always)]
-    fn build<V: Lanes>(self, pde: &P, wave: &Wave<V>, u: &[Complex<V>], _v: &[Complex<V>], fields: &mut [Complex<V>]) {
-        pde.fields(wave, u, fields);
-    }
-
-    #[inline(always)]
-    fn pointwise<V: Lanes>(self, pde: &P, fields: &[V], products: &mut [V]) {
-        pde.products(fields, products);
-    }
 
     #[inline(always)]
     fn finish<V: Lanes>(self, pde: &P, wave: &Wave<V>, products: &[Complex<V>], out: &mut [Complex<V>]) {
