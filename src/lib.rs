@@ -38,10 +38,12 @@
 //! [`pde`] (what is solved) → [`stepper`] (how) → [`spectral`] (on what). [`initial`] starts, [`data`] keeps, [`plot`]
 //! shows, [`simulate`] turns a recipe into a data set.
 
+pub mod autodiff;
 pub mod data;
 pub mod error;
 pub mod field;
 pub mod initial;
+pub mod nn;
 pub mod pde;
 pub mod plot;
 pub mod run;

@@ -10,7 +10,7 @@ mod pipeline;
 mod plan;
 mod step;
 mod tableau;
-mod team;
+pub(crate) mod team;
 
 pub use adaptive::{AdaptiveReport, Tolerance};
 pub use adjoint::{Checkpoints, Gradient, Tape, Wanted};
