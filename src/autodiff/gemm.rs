@@ -132,39 +132,39 @@ unsafe fn block<V: Lanes, const R: usize, const Q: usize>(
     let (w, length) = (V::WIDTH, a.columns);
     let zero: V::Real = num_traits::Zero::zero();
     let mut sum = [[V::splat(zero); Q]; R];
-    let left = |r: usize| &a.values[(i + r) * a.stride.0..][..length];
-    let right = |q: usize| &b.values[(j + q) * b.stride.0..][..length];
-    let (lefts, rights): ([_; R], [_; Q]) = (std::array::from_fn(left), std::array::from_fn(right));
     let whole = length / w * w;
-    let mut p = 0;
-    while p < whole {
-        // SAFETY: each row has `length >= p + w` values.
-        unsafe {
-            let right: [V; Q] = std::array::from_fn(|q| V::load(rights[q].as_ptr().add(p)));
+    // SAFETY: the rows are there, each has `length` values; no vector has more than 16 lanes.
+    unsafe {
+        let (left, right) = (a.values.as_ptr().add(i * a.stride.0), b.values.as_ptr().add(j * b.stride.0));
+        let mut p = 0;
+        while p < whole {
+            let right: [V; Q] = std::array::from_fn(|q| V::load(right.add(q * b.stride.0 + p)));
             for r in 0..R {
-                let left = V::load(lefts[r].as_ptr().add(p));
+                let left = V::load(left.add(r * a.stride.0 + p));
                 for q in 0..Q {
                     sum[r][q] = left.madd(right[q], sum[r][q]);
                 }
             }
+            p += w;
         }
-        p += w;
-    }
-    for r in 0..R {
-        for q in 0..Q {
-            let mut lanes = [zero; 16];
-            // SAFETY: no vector has more than 16 lanes.
-            unsafe { sum[r][q].store(lanes.as_mut_ptr()) };
-            // Halves are added to halves: the order of a sum does not depend on the block that it is in.
-            let mut half = w / 2;
-            while half > 0 {
-                for l in 0..half {
-                    lanes[l] = lanes[l] + lanes[l + half];
+        for (r, sum) in sum.iter().enumerate() {
+            for (q, sum) in sum.iter().enumerate() {
+                let mut lanes = [zero; 16];
+                sum.store(lanes.as_mut_ptr());
+                // Halves are added to halves: the order of a sum does not depend on the block that it is in.
+                let mut half = w / 2;
+                while half > 0 {
+                    for l in 0..half {
+                        lanes[l] = lanes[l] + lanes[l + half];
+                    }
+                    half /= 2;
                 }
-                half /= 2;
+                let mut dot = lanes[0];
+                for p in whole..length {
+                    dot += *left.add(r * a.stride.0 + p) * *right.add(q * b.stride.0 + p);
+                }
+                c[(i + r) * b.rows + j + q] += dot;
             }
-            let tail = (whole..length).fold(zero, |sum, p| sum + lefts[r][p] * rights[q][p]);
-            c[(i + r) * b.rows + j + q] += lanes[0] + tail;
         }
     }
 }
