@@ -63,5 +63,5 @@ pub use check::{Check, check};
 pub use operation::{Cotangent, Operation, Record, Tensor};
 pub use parameters::{Parameter, Parameters, View};
 pub use tape::{Tape, Var};
-pub use workers::Workers;
 pub(crate) use workers::dispatch;
+pub use workers::{Buffer, Workers};

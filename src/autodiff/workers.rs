@@ -1,6 +1,6 @@
 //! Threads and scratch memory of a tape.
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,6 +23,7 @@ pub struct Workers<T> {
     threads: usize,
     isa: Isa,
     scratch: Vec<Mutex<AVec<T>>>,
+    buffers: Mutex<Vec<AVec<T>>>,
 }
 
 impl<T: Real> Workers<T> {
@@ -41,7 +42,7 @@ impl<T: Real> Workers<T> {
             _ => Some(rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(refuse)?),
         };
         let scratch = (0..threads).map(|_| Mutex::new(AVec::new(64))).collect();
-        Ok(Self { pool, threads, isa: Isa::detect(), scratch })
+        Ok(Self { pool, threads, isa: Isa::detect(), scratch, buffers: Mutex::new(Vec::new()) })
     }
 
     /// Number of threads.
@@ -79,6 +80,19 @@ impl<T: Real> Workers<T> {
         }
     }
 
+    /// Memory for the time of one operation, recycled afterwards; its content means nothing.
+    pub fn buffer(&self, len: usize) -> Buffer<'_, T> {
+        let mut buffers = self.buffers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // The smallest that is large enough, or else the largest, which then grows.
+        let fits = |b: &AVec<T>| (b.len() < len, if b.len() < len { usize::MAX - b.len() } else { b.len() });
+        let best = (0..buffers.len()).min_by_key(|&i| fits(&buffers[i]));
+        let mut memory = best.map_or_else(|| AVec::new(64), |i| buffers.swap_remove(i));
+        if memory.len() < len {
+            memory.resize(len, T::zero());
+        }
+        Buffer { memory, len, home: &self.buffers }
+    }
+
     /// Cuts `values` into pieces of `len` and runs `work(index, piece, scratch)` for each.
     pub fn pieces(
         &self,
@@ -108,7 +122,8 @@ impl<T: Real> Workers<T> {
     ) {
         let groups = count.min(GROUPS);
         let len = sum.len();
-        let mut partial = AVec::<T>::from_iter(64, std::iter::repeat_n(T::zero(), groups * len));
+        let mut partial = self.buffer(groups * len);
+        partial.fill(T::zero());
         self.pieces(&mut partial, len, scratch_len, |group, partial, scratch| {
             work(group * count / groups..(group + 1) * count / groups, partial, scratch);
         });
@@ -117,6 +132,34 @@ impl<T: Real> Workers<T> {
                 *s += p;
             }
         }
+    }
+}
+
+/// Memory lent by [`Workers::buffer`].
+pub struct Buffer<'a, T: Real> {
+    memory: AVec<T>,
+    len: usize,
+    home: &'a Mutex<Vec<AVec<T>>>,
+}
+
+impl<T: Real> Deref for Buffer<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.memory[..self.len]
+    }
+}
+
+impl<T: Real> DerefMut for Buffer<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.memory[..self.len]
+    }
+}
+
+impl<T: Real> Drop for Buffer<'_, T> {
+    fn drop(&mut self) {
+        let memory = std::mem::replace(&mut self.memory, AVec::new(64));
+        self.home.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(memory);
     }
 }
 

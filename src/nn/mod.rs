@@ -3,3 +3,9 @@
 //! Arrays are channels-first, `[batch, channel, points..]`, where the points are space, `x, (y, (z))`, or space-time,
 //! `t, x, y`. A layer holds handles of its parameters and the constants of its plan; its `record` puts operations on a
 //! [`Tape`](crate::autodiff::Tape).
+
+mod mixing;
+pub mod modes;
+mod spectral_convolution;
+
+pub use spectral_convolution::{SpectralConfig, SpectralConvolution, SpectralLayer};
