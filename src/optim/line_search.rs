@@ -87,14 +87,16 @@ pub(super) fn search(
     budget: usize,
     mut phi: impl FnMut(f64) -> (f64, f64),
 ) -> Outcome {
-    let armijo = |p: &Point| p.value <= start.value + wolfe.c1 * p.alpha * start.slope;
+    let rounding = 8.0 * f64::EPSILON * start.value.abs();
+    let wanted = |p: &Point| start.value + wolfe.c1 * p.alpha * start.slope;
     let accepts = |p: &Point| {
-        let rounding = 8.0 * f64::EPSILON * start.value.abs();
         p.is_finite()
             && p.slope.abs() <= -wolfe.c2 * start.slope
-            && (armijo(p)
+            && (p.value <= wanted(p)
                 || ((p.value - start.value).abs() <= rounding && p.slope <= (2.0 * wolfe.c1 - 1.0) * start.slope))
     };
+    // Whether the minimum lies between `low` and `p` by their values; if those are equal, the slope has to tell.
+    let is_high = |p: &Point, low: &Point| !p.is_finite() || p.value > wanted(p).min(low.value) + rounding;
     let mut left = budget;
     let mut seen_finite = false;
     let mut evaluate = |alpha: f64| {
@@ -117,7 +119,7 @@ pub(super) fn search(
         if accepts(&trial) {
             return Outcome::Wolfe(trial);
         }
-        let too_long = !trial.is_finite() || !armijo(&trial) || (low.alpha > 0.0 && trial.value >= low.value);
+        let too_long = is_high(&trial, &low);
         if exhausted {
             return give_up(if too_long { low } else { trial }, seen_finite);
         }
@@ -136,7 +138,8 @@ pub(super) fn search(
     loop {
         let width = high.alpha - low.alpha;
         let alpha = if !high.is_finite() {
-            low.alpha + 0.1 * width
+            // Down in decades as long as nothing is known, then up by halves.
+            low.alpha + if low.alpha > 0.0 { 0.5 } else { 0.1 } * width
         } else if width.abs() > 0.66 * width_before {
             low.alpha + 0.5 * width // interpolation narrows too slowly
         } else {
@@ -152,7 +155,7 @@ pub(super) fn search(
         if accepts(&trial) {
             return Outcome::Wolfe(trial);
         }
-        if !trial.is_finite() || !armijo(&trial) || trial.value >= low.value {
+        if is_high(&trial, &low) {
             high = trial;
         } else {
             if trial.slope * (high.alpha - low.alpha) >= 0.0 {
@@ -183,9 +186,11 @@ mod tests {
         Point { alpha: 0.0, value, slope }
     }
 
-    /// The lines of More & Thuente, *ACM Trans. Math. Softw.* 20 (1994), Eqs. (5.1) to (5.3), and two more.
-    fn lines() -> Vec<(&'static str, Box<dyn Fn(f64) -> (f64, f64)>)> {
-        vec![
+    type Line = Box<dyn Fn(f64) -> (f64, f64)>;
+
+    /// The lines of More & Thuente, *ACM Trans. Math. Softw.* 20 (1994), Eqs. (5.1) and (5.2), and two more.
+    fn lines() -> [(&'static str, Line); 4] {
+        [
             ("5.1", Box::new(|a| (-a / (a * a + 2.0), (a * a - 2.0) / (a * a + 2.0).powi(2)))),
             (
                 "5.2",
@@ -215,8 +220,10 @@ mod tests {
                     let (value, slope) = phi(p.alpha);
                     assert!(value <= start.value + wolfe.c1 * p.alpha * start.slope, "{name} from {first}");
                     assert!(slope.abs() <= -c2 * start.slope, "{name} from {first}");
-                    // More & Thuente need up to 12 on theirs at c2 = 0.1; ours grows by at most ten a step.
-                    assert!(evaluated.1 <= 20, "{name} from {first} took {}", evaluated.1);
+                    // More & Thuente need up to 12 at c2 = 0.1 (their Tables I and II). The smallest c2 asks line 5.2 for
+                    // its minimum to 1e-11, where the values no longer tell and half of the steps are bisections.
+                    let most = if c2 < 0.1 { 30 } else { 15 };
+                    assert!(evaluated.1 <= most, "{name} from {first} took {}", evaluated.1);
                 }
             }
         }

@@ -617,7 +617,7 @@ mod tests {
             let a = noise(d * d, seed);
             let q = Mat::from_fn(d, d, |i, j| a[i * d + j]).qr().compute_thin_Q();
             let lambda =
-                Mat::from_fn(d, d, |i, j| if i == j { 10f64.powf(-2.0 * i as f64 / (d - 1) as f64) } else { 0.0 });
+                Mat::from_fn(d, d, |i, j| if i == j { 10f64.powf(-3.0 * i as f64 / (d - 1) as f64) } else { 0.0 });
             let a = &q * lambda * q.transpose();
             (0..d * d).map(|at| a[(at / d, at % d)]).collect::<Vec<f64>>()
         };
@@ -648,9 +648,8 @@ mod tests {
         let best = |run: &dyn Fn(f64) -> f64| [0.01, 0.03, 0.1, 0.3].map(run).into_iter().fold(f64::INFINITY, f64::min);
         let adam = best(&|lr| run(&mut Adam::new(m * n, options.adam()).unwrap(), lr));
         let soap = best(&|lr| run(&mut Soap::new(&blocks(&[&[m, n]]), options).unwrap(), lr));
-        // Each at its best rate of four, from a value of 1; measured.
-        println!("adam {adam:.3e}, soap {soap:.3e}");
-        assert!(soap < adam / 100.0, "adam {adam:.3e}, soap {soap:.3e}");
+        // Each at its best rate of four. Measured: 2.2e-5 and 6.2e-10.
+        assert!(soap < adam / 1000.0, "adam {adam:.3e}, soap {soap:.3e}");
     }
 
     fn resume<T: Real>() {
@@ -694,6 +693,22 @@ mod tests {
             theta
         };
         assert_eq!(run(1), run(3));
+    }
+
+    #[test]
+    fn gradients_that_are_not_finite_leave_the_bases_alone() {
+        for bad_step in [0, 3] {
+            let options = SoapOptions { frequency: 1, ..SoapOptions::default() };
+            let mut soap = Soap::<f64>::new(&blocks(&[&[6, 5]]), options).unwrap();
+            for t in 0..6 {
+                let mut grad = noise(30, t + 1);
+                grad[7] = if t == bad_step { f64::NAN } else { grad[7] };
+                soap.step(&mut [0.0; 30], &grad, 0.1);
+            }
+            for (_, side) in soap.blocks[0].rotation.as_ref().unwrap().sides() {
+                assert!(defect(side) < 1e-14, "{bad_step}");
+            }
+        }
     }
 
     #[test]
