@@ -23,6 +23,7 @@ mod gradient;
 mod lbfgs;
 mod line_search;
 mod quasi_newton;
+mod rotation;
 mod schedule;
 mod soap;
 mod ssbroyden;
