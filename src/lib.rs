@@ -44,6 +44,7 @@ pub mod error;
 pub mod field;
 pub mod initial;
 pub mod nn;
+pub mod optim;
 pub mod pde;
 pub mod plot;
 pub mod run;
