@@ -5,7 +5,7 @@
 
 use crate::autodiff::{Workers, dispatch};
 use crate::field::Real;
-use crate::spectral::simd::{Complex, Lanes};
+use crate::spectral::simd::Lanes;
 
 /// Complex matrices by mode in memory: real part of entry `(i, j)` and mode `k` at `i * row + j * column + k`, imaginary
 /// part `part` further.
@@ -52,10 +52,15 @@ pub struct Sizes {
     pub modes: usize,
 }
 
-/// Modes of a tile.
-const TILE: usize = 64;
+/// Bytes of the modes of a tile.
+const TILE_BYTES: usize = 256;
+/// Rows of `F` that are packed together.
+const STRIP: usize = 2;
 
 /// `C = beta C + F S`, or `conj(F) S` if `CONJ`; `beta` is 0 (then `C` is not read) or 1.
+///
+/// Rows of modes are often a power of two apart, so that they share few sets of the caches. A tile of `S` and a strip of
+/// `F` are therefore packed first; the strip then stays in the first level and the tile in the second.
 ///
 /// # Safety
 ///
@@ -69,103 +74,140 @@ pub unsafe fn mix<T: Real, const CONJ: bool>(
     c: ByMode<T>,
 ) {
     let is_added = beta != T::zero();
-    workers.tiles(sizes.modes.div_ceil(TILE), 0, |tile, _| {
-        let modes = tile * TILE..sizes.modes.min((tile + 1) * TILE);
+    let tile_len = TILE_BYTES / size_of::<T>();
+    let scratch_len = 2 * tile_len * sizes.r * (sizes.q + STRIP);
+    workers.tiles(sizes.modes.div_ceil(tile_len), scratch_len, |tile, scratch| {
+        let first = tile * tile_len;
+        let tile = Tile { sizes, first, len: tile_len.min(sizes.modes - first), stride: tile_len };
         // SAFETY: the caller's promise; tiles are disjoint ranges of modes.
         dispatch!(workers.isa(), V => V::<T>::vectorize(|| unsafe {
-            let mut k = modes.start;
-            while k + V::<T>::WIDTH <= modes.end {
-                matrix::<V<T>, CONJ>(sizes, f, s, is_added, c, k);
-                k += V::<T>::WIDTH;
-            }
-            for k in k..modes.end {
-                matrix::<T, CONJ>(sizes, f, s, is_added, c, k);
-            }
+            products::<V<T>, CONJ>(tile, f, s, is_added, c, scratch)
         }));
     });
 }
 
-/// All blocks of the matrices of the modes from `k` on.
-#[inline(always)]
-unsafe fn matrix<V: Lanes, const CONJ: bool>(
+/// The modes `first .. first + len`; packed rows are `stride` values long.
+#[derive(Clone, Copy)]
+struct Tile {
     sizes: Sizes,
-    f: ByMode<V::Real>,
-    s: ByMode<V::Real>,
-    is_added: bool,
-    c: ByMode<V::Real>,
-    k: usize,
-) {
-    let mut p = 0;
-    while p < sizes.p {
-        let height = if sizes.p - p >= 2 { 2 } else { 1 };
-        let mut q = 0;
-        while q < sizes.q {
-            let width = if sizes.q - q >= 4 { 4 } else { 1 };
+    first: usize,
+    len: usize,
+    stride: usize,
+}
+
+impl Tile {
+    /// Packs entries `(i, j)`, `i < rows`, `j < columns`, from row `from` on; real part before imaginary part.
+    #[inline(always)]
+    unsafe fn pack<T: Real>(self, m: ByMode<T>, from: usize, (rows, columns): (usize, usize), to: &mut [T]) {
+        for (n, to) in to.chunks_exact_mut(self.stride).take(2 * rows * columns).enumerate() {
+            let (part, entry) = (n % 2, n / 2);
+            let (i, j) = (from + entry / columns, entry % columns);
             // SAFETY: the caller's promise.
             unsafe {
-                match (height, width) {
-                    (2, 4) => block::<V, CONJ, 2, 4>(sizes.r, f, s, is_added, c, k, p, q),
-                    (2, _) => block::<V, CONJ, 2, 1>(sizes.r, f, s, is_added, c, k, p, q),
-                    (_, 4) => block::<V, CONJ, 1, 4>(sizes.r, f, s, is_added, c, k, p, q),
-                    _ => block::<V, CONJ, 1, 1>(sizes.r, f, s, is_added, c, k, p, q),
-                }
+                let source = m.start.add(i * m.row + j * m.column + part * m.part + self.first);
+                std::ptr::copy_nonoverlapping(source, to.as_mut_ptr(), self.len);
             }
-            q += width;
+            to[self.len..].fill(T::zero());
         }
-        p += height;
     }
 }
 
-/// `P x Q` entries in registers.
-#[allow(clippy::too_many_arguments)]
+/// All products of a tile.
 #[inline(always)]
-unsafe fn block<V: Lanes, const CONJ: bool, const P: usize, const Q: usize>(
-    inner: usize,
+unsafe fn products<V: Lanes, const CONJ: bool>(
+    tile: Tile,
     f: ByMode<V::Real>,
     s: ByMode<V::Real>,
     is_added: bool,
     c: ByMode<V::Real>,
-    k: usize,
-    p: usize,
-    q: usize,
+    scratch: &mut [V::Real],
 ) {
-    // SAFETY: the caller's promise.
-    let load = |m: ByMode<V::Real>, i: usize, j: usize| unsafe {
-        let at = m.start.add(i * m.row + j * m.column + k);
-        Complex::new(V::load(at), V::load(at.add(m.part)))
-    };
+    let Sizes { p: rows, r: inner, q: columns, .. } = tile.sizes;
+    let (right, strip) = scratch.split_at_mut(2 * tile.stride * inner * columns);
+    // SAFETY: the caller's promise; the packed rows have `stride` values each.
+    unsafe {
+        tile.pack(s, 0, (inner, columns), right);
+        let mut p = 0;
+        while p < rows {
+            let height = STRIP.min(rows - p);
+            tile.pack(f, p, (height, inner), strip);
+            let mut q = 0;
+            while q < columns {
+                let width = if columns - q >= 4 { 4 } else { 1 };
+                let mut k = 0;
+                while k < tile.len {
+                    let to = c.start.add(p * c.row + q * c.column + tile.first + k);
+                    let c = ByMode { start: to, ..c };
+                    let (left, right) = (strip.as_ptr().add(k), right.as_ptr().add(2 * q * tile.stride + k));
+                    match (height, width) {
+                        (2, 4) => block::<V, CONJ, 2, 4>(tile, left, right, is_added, c, tile.len - k),
+                        (2, _) => block::<V, CONJ, 2, 1>(tile, left, right, is_added, c, tile.len - k),
+                        (_, 4) => block::<V, CONJ, 1, 4>(tile, left, right, is_added, c, tile.len - k),
+                        _ => block::<V, CONJ, 1, 1>(tile, left, right, is_added, c, tile.len - k),
+                    }
+                    k += V::WIDTH;
+                }
+                q += width;
+            }
+            p += height;
+        }
+    }
+}
+
+/// `P x Q` entries in registers, of which the first `len` modes are stored.
+#[inline(always)]
+unsafe fn block<V: Lanes, const CONJ: bool, const P: usize, const Q: usize>(
+    tile: Tile,
+    left: *const V::Real,
+    right: *const V::Real,
+    is_added: bool,
+    c: ByMode<V::Real>,
+    len: usize,
+) {
     let zero = V::splat(num_traits::Zero::zero());
-    let mut sum = [[Complex::new(zero, zero); Q]; P];
+    let Sizes { r: inner, q: columns, .. } = tile.sizes;
+    let mut re = [[zero; Q]; P];
+    let mut im = [[zero; Q]; P];
     for r in 0..inner {
-        let right: [Complex<V>; Q] = std::array::from_fn(|j| load(s, r, q + j));
-        for i in 0..P {
-            let left = load(f, p + i, r);
-            for j in 0..Q {
-                let (sum, right) = (&mut sum[i][j], right[j]);
-                sum.re = left.re.madd(right.re, sum.re);
-                sum.im = left.re.madd(right.im, sum.im);
-                if CONJ {
-                    sum.re = left.im.madd(right.im, sum.re);
-                    sum.im = left.im.nmadd(right.re, sum.im);
-                } else {
-                    sum.re = left.im.nmadd(right.im, sum.re);
-                    sum.im = left.im.madd(right.re, sum.im);
+        // SAFETY: packed rows of whole vectors.
+        unsafe {
+            let right = right.add(2 * r * columns * tile.stride);
+            let right_re: [V; Q] = std::array::from_fn(|j| V::load(right.add(2 * j * tile.stride)));
+            let right_im: [V; Q] = std::array::from_fn(|j| V::load(right.add((2 * j + 1) * tile.stride)));
+            for i in 0..P {
+                let left = left.add(2 * (i * inner + r) * tile.stride);
+                let (left_re, left_im) = (V::load(left), V::load(left.add(tile.stride)));
+                for j in 0..Q {
+                    re[i][j] = left_re.madd(right_re[j], re[i][j]);
+                    im[i][j] = left_re.madd(right_im[j], im[i][j]);
+                    if CONJ {
+                        re[i][j] = left_im.madd(right_im[j], re[i][j]);
+                        im[i][j] = left_im.nmadd(right_re[j], im[i][j]);
+                    } else {
+                        re[i][j] = left_im.nmadd(right_im[j], re[i][j]);
+                        im[i][j] = left_im.madd(right_re[j], im[i][j]);
+                    }
                 }
             }
         }
     }
-    for (i, sum) in sum.iter().enumerate() {
-        for (j, sum) in sum.iter().enumerate() {
-            let mut value = *sum;
-            if is_added {
-                let old = load(c, p + i, q + j);
-                value = Complex::new(value.re + old.re, value.im + old.im);
-            }
-            // SAFETY: the caller's promise.
-            unsafe {
-                let at = c.start.add((p + i) * c.row + (q + j) * c.column + k);
-                value.re.store(at);
-                value.im.store(at.add(c.part));
+    for i in 0..P {
+        for j in 0..Q {
+            for (part, value) in [re[i][j], im[i][j]].into_iter().enumerate() {
+                // SAFETY: the caller's promise for the first `len` modes.
+                unsafe {
+                    let to = c.start.add(i * c.row + j * c.column + part * c.part);
+                    if len >= V::WIDTH {
+                        let value = if is_added { value + V::load(to) } else { value };
+                        value.store(to);
+                    } else {
+                        let mut lanes = [num_traits::Zero::zero(); 16];
+                        value.store(lanes.as_mut_ptr());
+                        for (k, &lane) in lanes[..len].iter().enumerate() {
+                            *to.add(k) = if is_added { *to.add(k) + lane } else { lane };
+                        }
+                    }
+                }
             }
         }
     }

@@ -282,6 +282,25 @@ mod tests {
     }
 
     #[test]
+    fn truncated_points_have_the_modes_of_the_solver_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let interrupt = Interrupt::default();
+        let options = Options { threads: 1, resume: false, quiet: true, interrupt: &interrupt };
+        let [some, every] = [&["output.stride=2", "output.truncate=true"][..], &[]].map(|set| {
+            let path = folder.path().join(set.len().to_string());
+            let set: Vec<String> = set.iter().chain(&["output.precision='f64'"]).map(|s| s.to_string()).collect();
+            let simulation = simulation(&set);
+            generate(&simulation, &path, &options).unwrap();
+            let dataset = Dataset::open(&path, None).unwrap();
+            let u = dataset.read::<f64>("vorticity", 2, 2..3, 1).unwrap().index_axis_move(Axis(0), 0);
+            (u, simulation.stored_grid().unwrap())
+        });
+        let exact = Resample::plan(&every.1, &some.1).unwrap().apply(every.0.view());
+        // The same interpolation of the same numbers.
+        assert!(some.0.iter().zip(&exact).all(|(u, e)| (u - e).abs() < 1e-14));
+    }
+
+    #[test]
     fn a_file_of_another_recipe_is_not_touched() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("flow");

@@ -133,14 +133,17 @@ pub struct OutputSection {
     /// Precision of the stored fields, `"f32"` or `"f64"`; all work is done in `f64`.
     #[serde(default = "default_precision", with = "precision_name")]
     pub precision: Precision,
-    /// Every `stride`-th point of each axis is stored; values are the solution's own, no average.
+    /// Every `stride`-th point of each axis is stored; values are the solution's own, no average, unless it is truncated.
     #[serde(default = "one")]
     pub stride: usize,
+    /// Whether the modes that the stored points cannot carry are cut first, so that they are not aliased.
+    #[serde(default)]
+    pub truncate: bool,
 }
 
 impl Default for OutputSection {
     fn default() -> Self {
-        Self { precision: default_precision(), stride: 1 }
+        Self { precision: default_precision(), stride: 1, truncate: false }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::field::Grid;
 use crate::pde::Pde;
 use crate::run::{Environment, seed};
+use crate::spectral::Resample;
 use crate::stepper::{self, Stepper};
 
 /// Largest relative departure of `save_every / dt` and the like from a whole number: round-off of decimal fractions.
@@ -279,8 +280,10 @@ impl Simulation {
 
     /// As [`Simulation::append`] with another stride, for states on finer grids.
     pub(super) fn append_every(&self, stride: usize, fields: &mut [Vec<f64>], state: &ArrayD<f64>) {
-        let mut stored = state.view();
+        let truncated = (self.recipe.output.truncate && stride > 1).then(|| self.truncate(state));
+        let mut stored = truncated.as_ref().unwrap_or(state).view();
         for axis in 1..state.ndim() {
+            let stride = if truncated.is_some() { 1 } else { stride };
             stored.slice_axis_inplace(Axis(axis), Slice::new(0, None, stride as isize));
         }
         if let [vector] = fields
@@ -292,6 +295,13 @@ impl Simulation {
         } else {
             fields.iter_mut().zip(stored.outer_iter()).for_each(|(field, channel)| field.extend(channel.iter()));
         }
+    }
+
+    /// A state of any grid of the box on the stored points, without the modes that they cannot carry.
+    fn truncate(&self, state: &ArrayD<f64>) -> ArrayD<f64> {
+        let from = self.grid.with_shape(&state.shape()[1..]).expect("a state is on a grid of the box");
+        let to = self.stored_grid().expect("checked when the simulation was made");
+        Resample::plan(&from, &to).expect("both are grids of one box").apply(state.view())
     }
 }
 
