@@ -10,6 +10,9 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod complex;
+#[cfg(test)]
+mod double_double;
+pub mod math;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -39,6 +42,9 @@ pub trait Lanes:
 
     /// Number of lanes, a power of two of at most 16.
     const WIDTH: usize;
+
+    /// Whether `madd` and its kin round once.
+    const FUSED: bool;
 
     /// Whether this processor has the instruction set of this vector; nothing else may be called where it has not.
     fn is_available() -> bool;
@@ -71,6 +77,29 @@ pub trait Lanes:
 
     /// Lanewise quotient.
     fn over(self, other: Self) -> Self;
+
+    /// The larger of `self` and `bound`; NaN stays.
+    fn at_least(self, bound: Self) -> Self;
+
+    /// The smaller of `self` and `bound`; NaN stays.
+    fn at_most(self, bound: Self) -> Self;
+
+    /// Absolute value.
+    fn magnitude(self) -> Self;
+
+    /// The magnitude of `self` with the sign of `sign`.
+    fn signed_as(self, sign: Self) -> Self;
+
+    /// Nearest integer, ties to even.
+    fn nearest(self) -> Self;
+
+    /// `self * 2^n` for integral `n`, `|n| <= 2000` (`f64`) or `250` (`f32`).
+    ///
+    /// For `self` near one it rounds at most once: overflow gives infinity, and underflow is gradual.
+    fn scale2(self, n: Self) -> Self;
+
+    /// `yes` where `self < other`, else `no` (so too where either is NaN).
+    fn select_less(self, other: Self, yes: Self, no: Self) -> Self;
 
     /// Lanes in reverse order.
     fn reverse(self) -> Self;
