@@ -9,6 +9,7 @@ vector! {
     F64x4(__m256d): 4 x f64, Avx2, "avx2,fma";
     _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_div_pd,
     neg_pd, _mm256_fmadd_pd, _mm256_fmsub_pd, _mm256_fnmadd_pd;
+    _mm256_max_pd, _mm256_min_pd, abs_pd; copysign_pd, round_pd, scale2_pd, select_less_pd;
     reverse_pd, deinterleave_pd, interleave_pd, exchange_pd
 }
 
@@ -17,23 +18,112 @@ vector! {
     F32x8(__m256): 8 x f32, Avx2, "avx2,fma";
     _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_div_ps,
     neg_ps, _mm256_fmadd_ps, _mm256_fmsub_ps, _mm256_fnmadd_ps;
+    _mm256_max_ps, _mm256_min_ps, abs_ps; copysign_ps, round_ps, scale2_ps, select_less_ps;
     reverse_ps, deinterleave_ps, interleave_ps, exchange_ps
 }
 
 // SAFETY of the functions below: AVX2 is there, by the condition on the vector types. Lanes are written as letters
 // with an index, `|` separates the two 128-bit halves that most shuffles stay within.
 
-#[inline(always)]
-unsafe fn neg_pd(a: __m256d) -> __m256d {
-    // SAFETY: see above.
-    unsafe { _mm256_xor_pd(a, _mm256_set1_pd(-0.0)) }
+/// The functions that both types share; `$magic` is `1.5 * 2^(MANTISSA_DIGITS - 1)` plus the exponent bias.
+macro_rules! functions {
+    ($raw:ident, $set1:ident, $add:ident, $sub:ident, $mul:ident, $xor:ident, $or:ident, $and:ident, $andnot:ident,
+     $round_to:ident, $cmp:ident, $blend:ident, $to_int:ident, $from_int:ident, $shift:ident, $magic:literal, $mantissa:literal,
+     $neg:ident, $abs:ident, $copysign:ident, $round:ident, $scale2:ident, $select_less:ident) => {
+        #[inline(always)]
+        unsafe fn $neg(a: $raw) -> $raw {
+            // SAFETY: see above.
+            unsafe { $xor(a, $set1(-0.0)) }
+        }
+
+        #[inline(always)]
+        unsafe fn $abs(a: $raw) -> $raw {
+            // SAFETY: see above.
+            unsafe { $andnot($set1(-0.0), a) }
+        }
+
+        #[inline(always)]
+        unsafe fn $copysign(a: $raw, sign: $raw) -> $raw {
+            // SAFETY: see above.
+            unsafe { $or($abs(a), $and(sign, $set1(-0.0))) }
+        }
+
+        #[inline(always)]
+        unsafe fn $round(a: $raw) -> $raw {
+            // SAFETY: see above.
+            unsafe { $round_to::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+        }
+
+        #[inline(always)]
+        unsafe fn $scale2(a: $raw, n: $raw) -> $raw {
+            // In two steps: the exponent range is smaller than the range of `n`. The sum with the magic number has the
+            // biased exponent in its lowest bits, from where it is shifted into place.
+            // SAFETY: see above.
+            unsafe {
+                let half = $round($mul(n, $set1(0.5)));
+                let power = |k: $raw| $from_int($shift::<$mantissa>($to_int($add(k, $set1($magic)))));
+                $mul($mul(a, power(half)), power($sub(n, half)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn $select_less(a: $raw, b: $raw, yes: $raw, no: $raw) -> $raw {
+            // SAFETY: see above.
+            unsafe { $blend(no, yes, $cmp::<_CMP_LT_OQ>(a, b)) }
+        }
+    };
 }
 
-#[inline(always)]
-unsafe fn neg_ps(a: __m256) -> __m256 {
-    // SAFETY: see above.
-    unsafe { _mm256_xor_ps(a, _mm256_set1_ps(-0.0)) }
-}
+functions!(
+    __m256d,
+    _mm256_set1_pd,
+    _mm256_add_pd,
+    _mm256_sub_pd,
+    _mm256_mul_pd,
+    _mm256_xor_pd,
+    _mm256_or_pd,
+    _mm256_and_pd,
+    _mm256_andnot_pd,
+    _mm256_round_pd,
+    _mm256_cmp_pd,
+    _mm256_blendv_pd,
+    _mm256_castpd_si256,
+    _mm256_castsi256_pd,
+    _mm256_slli_epi64,
+    6755399441056767.0,
+    52,
+    neg_pd,
+    abs_pd,
+    copysign_pd,
+    round_pd,
+    scale2_pd,
+    select_less_pd
+);
+functions!(
+    __m256,
+    _mm256_set1_ps,
+    _mm256_add_ps,
+    _mm256_sub_ps,
+    _mm256_mul_ps,
+    _mm256_xor_ps,
+    _mm256_or_ps,
+    _mm256_and_ps,
+    _mm256_andnot_ps,
+    _mm256_round_ps,
+    _mm256_cmp_ps,
+    _mm256_blendv_ps,
+    _mm256_castps_si256,
+    _mm256_castsi256_ps,
+    _mm256_slli_epi32,
+    12583039.0,
+    23,
+    neg_ps,
+    abs_ps,
+    copysign_ps,
+    round_ps,
+    scale2_ps,
+    select_less_ps
+);
 
 #[inline(always)]
 unsafe fn reverse_pd(a: __m256d) -> __m256d {

@@ -9,6 +9,7 @@ vector! {
     F64x8(__m512d): 8 x f64, Avx512, "avx512f,avx512dq,avx512vl,avx2,fma";
     _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd,
     neg_pd, _mm512_fmadd_pd, _mm512_fmsub_pd, _mm512_fnmadd_pd;
+    _mm512_max_pd, _mm512_min_pd, _mm512_abs_pd; copysign_pd, round_pd, _mm512_scalef_pd, select_less_pd;
     reverse_pd, deinterleave_pd, interleave_pd, exchange_pd
 }
 
@@ -17,25 +18,81 @@ vector! {
     F32x16(__m512): 16 x f32, Avx512, "avx512f,avx512dq,avx512vl,avx2,fma";
     _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps,
     neg_ps, _mm512_fmadd_ps, _mm512_fmsub_ps, _mm512_fnmadd_ps;
+    _mm512_max_ps, _mm512_min_ps, _mm512_abs_ps; copysign_ps, round_ps, _mm512_scalef_ps, select_less_ps;
     reverse_ps, deinterleave_ps, interleave_ps, exchange_ps
 }
+
+/// Sign, rounding and comparison of one lane type.
+macro_rules! functions {
+    ($raw:ident, $set1:ident, $xor:ident, $or:ident, $and:ident, $abs:ident, $round_to:ident, $cmp:ident, $blend:ident,
+     $neg:ident, $copysign:ident, $round:ident, $select_less:ident) => {
+        #[inline(always)]
+        unsafe fn $neg(a: $raw) -> $raw {
+            // SAFETY: AVX-512 is there by the condition on the vector types.
+            unsafe { $xor(a, $set1(-0.0)) }
+        }
+
+        #[inline(always)]
+        unsafe fn $copysign(a: $raw, sign: $raw) -> $raw {
+            // SAFETY: the same condition.
+            unsafe { $or($abs(a), $and(sign, $set1(-0.0))) }
+        }
+
+        #[inline(always)]
+        unsafe fn $round(a: $raw) -> $raw {
+            // SAFETY: the same condition.
+            unsafe { $round_to::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+        }
+
+        #[inline(always)]
+        unsafe fn $select_less(a: $raw, b: $raw, yes: $raw, no: $raw) -> $raw {
+            // SAFETY: the same condition.
+            unsafe { $blend($cmp::<_CMP_LT_OQ>(a, b), no, yes) }
+        }
+    };
+}
+
+functions!(
+    __m512d,
+    _mm512_set1_pd,
+    _mm512_xor_pd,
+    _mm512_or_pd,
+    _mm512_and_pd,
+    _mm512_abs_pd,
+    _mm512_roundscale_pd,
+    _mm512_cmp_pd_mask,
+    _mm512_mask_blend_pd,
+    neg_pd,
+    copysign_pd,
+    round_pd,
+    select_less_pd
+);
+functions!(
+    __m512,
+    _mm512_set1_ps,
+    _mm512_xor_ps,
+    _mm512_or_ps,
+    _mm512_and_ps,
+    _mm512_abs_ps,
+    _mm512_roundscale_ps,
+    _mm512_cmp_ps_mask,
+    _mm512_mask_blend_ps,
+    neg_ps,
+    copysign_ps,
+    round_ps,
+    select_less_ps
+);
 
 // Shuffles pick lane `TABLE[l]` of the 2 W lanes of two vectors together, by one instruction each.
 
 /// Shuffle functions of one lane type; `$exchange` is one round of a transpose.
 macro_rules! shuffles {
-    ($raw:ident, $index:ident, $width:literal, $pick:ident, $permute:ident, $set1:ident, $xor:ident,
-     $neg:ident, $reverse:ident, $deinterleave:ident, $interleave:ident, $exchange:ident) => {
+    ($raw:ident, $index:ident, $width:literal, $pick:ident, $permute:ident,
+     $reverse:ident, $deinterleave:ident, $interleave:ident, $exchange:ident) => {
         #[inline(always)]
         unsafe fn $pick(a: $raw, b: $raw, table: &[$index; $width]) -> $raw {
             // SAFETY: the table is one vector long; AVX-512 is there by the condition on the vector types.
             unsafe { $permute(a, _mm512_loadu_si512(table.as_ptr().cast()), b) }
-        }
-
-        #[inline(always)]
-        unsafe fn $neg(a: $raw) -> $raw {
-            // SAFETY: AVX-512 is there by the condition on the vector types.
-            unsafe { $xor(a, $set1(-0.0)) }
         }
 
         #[inline(always)]
@@ -111,31 +168,5 @@ macro_rules! shuffles {
     };
 }
 
-shuffles!(
-    __m512d,
-    i64,
-    8,
-    pick_pd,
-    _mm512_permutex2var_pd,
-    _mm512_set1_pd,
-    _mm512_xor_pd,
-    neg_pd,
-    reverse_pd,
-    deinterleave_pd,
-    interleave_pd,
-    exchange_pd
-);
-shuffles!(
-    __m512,
-    i32,
-    16,
-    pick_ps,
-    _mm512_permutex2var_ps,
-    _mm512_set1_ps,
-    _mm512_xor_ps,
-    neg_ps,
-    reverse_ps,
-    deinterleave_ps,
-    interleave_ps,
-    exchange_ps
-);
+shuffles!(__m512d, i64, 8, pick_pd, _mm512_permutex2var_pd, reverse_pd, deinterleave_pd, interleave_pd, exchange_pd);
+shuffles!(__m512, i32, 16, pick_ps, _mm512_permutex2var_ps, reverse_ps, deinterleave_ps, interleave_ps, exchange_ps);

@@ -5,17 +5,22 @@
 //! kernel's body then runs inside [`Lanes::vectorize`], which is compiled with the instruction set's features. So a
 //! binary built for a generic target is as fast as a native one.
 
+pub mod activation;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod complex;
+#[cfg(test)]
+mod double_double;
+pub mod math;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod vector;
 
+pub use activation::Activation;
 #[cfg(target_arch = "x86_64")]
 pub use avx2::{F32x8, F64x4};
 #[cfg(target_arch = "x86_64")]
@@ -39,6 +44,9 @@ pub trait Lanes:
 
     /// Number of lanes, a power of two of at most 16.
     const WIDTH: usize;
+
+    /// Whether `madd` and its kin round once.
+    const FUSED: bool;
 
     /// Whether this processor has the instruction set of this vector; nothing else may be called where it has not.
     fn is_available() -> bool;
@@ -71,6 +79,29 @@ pub trait Lanes:
 
     /// Lanewise quotient.
     fn over(self, other: Self) -> Self;
+
+    /// The larger of `self` and `bound`; NaN stays.
+    fn at_least(self, bound: Self) -> Self;
+
+    /// The smaller of `self` and `bound`; NaN stays.
+    fn at_most(self, bound: Self) -> Self;
+
+    /// Absolute value.
+    fn magnitude(self) -> Self;
+
+    /// The magnitude of `self` with the sign of `sign`.
+    fn signed_as(self, sign: Self) -> Self;
+
+    /// Nearest integer, ties to even.
+    fn nearest(self) -> Self;
+
+    /// `self * 2^n` for integral `n`, `|n| <= 2000` (`f64`) or `250` (`f32`).
+    ///
+    /// For `self` near one it rounds at most once: overflow gives infinity, and underflow is gradual.
+    fn scale2(self, n: Self) -> Self;
+
+    /// `yes` where `self < other`, else `no` (so too where either is NaN).
+    fn select_less(self, other: Self, yes: Self, no: Self) -> Self;
 
     /// Lanes in reverse order.
     fn reverse(self) -> Self;
@@ -133,6 +164,8 @@ impl Isa {
 
 #[cfg(test)]
 mod tests {
+    use num_traits::Float;
+
     use super::*;
     use crate::spectral::fft::testing::{for_each_vector, noise};
 
@@ -177,6 +210,41 @@ mod tests {
     #[test]
     fn arithmetic_equals_that_of_the_scalar_in_each_lane() {
         for_each_vector!(arithmetic);
+    }
+
+    fn selections<V: Lanes>() {
+        let nan = f64::NAN;
+        let values = [0.0, -0.0, 0.5, -0.5, 1.5, -2.5, 3.7, -1e9, f64::INFINITY, f64::NEG_INFINITY, nan];
+        let check = |name: &str, vector: V, scalar: V::Real| {
+            for lane in lanes(vector) {
+                let same = lane.as_f64().to_bits() == scalar.as_f64().to_bits();
+                assert!(same || (lane.is_nan() && scalar.is_nan()), "{name}: {lane} for {scalar}");
+            }
+        };
+        for x in values.map(V::Real::of) {
+            let a = V::splat(x);
+            check("magnitude", a.magnitude(), x.magnitude());
+            check("nearest", a.nearest(), x.nearest());
+            for y in values.map(V::Real::of) {
+                let b = V::splat(y);
+                check("at_least", a.at_least(b), x.at_least(y));
+                check("at_most", a.at_most(b), x.at_most(y));
+                check("signed_as", a.signed_as(b), x.signed_as(y));
+                check("select_less", a.select_less(b, a, -b), if x < y { x } else { -y });
+            }
+        }
+        // Powers of two through the whole range, from zero over the subnormal ones to infinity.
+        let (low, high) = if V::Real::NAME == "f32" { (-160, 140) } else { (-1100, 1040) };
+        for n in low..=high {
+            let exact = V::Real::of(1.25 * f64::from(n / 2).exp2() * f64::from(n - n / 2).exp2());
+            let [x, n] = [1.25, f64::from(n)].map(|x| V::splat(V::Real::of(x)));
+            check("scale2", x.scale2(n), exact);
+        }
+    }
+
+    #[test]
+    fn selections_and_powers_of_two_equal_those_of_the_scalar_also_for_nan() {
+        for_each_vector!(selections);
     }
 
     fn shuffles<V: Lanes>() {

@@ -9,6 +9,7 @@ vector! {
     F64x2(float64x2_t): 2 x f64, Neon, "neon";
     vdupq_n_f64, vld1q_f64, vst1q_f64, vaddq_f64, vsubq_f64, vmulq_f64, vdivq_f64, vnegq_f64,
     fmadd_f64, fmsub_f64, fnmadd_f64;
+    max_f64, min_f64, vabsq_f64; copysign_f64, vrndnq_f64, scale2_f64, select_less_f64;
     reverse_f64, deinterleave_f64, interleave_f64, exchange_f64
 }
 
@@ -17,6 +18,7 @@ vector! {
     F32x4(float32x4_t): 4 x f32, Neon, "neon";
     vdupq_n_f32, vld1q_f32, vst1q_f32, vaddq_f32, vsubq_f32, vmulq_f32, vdivq_f32, vnegq_f32,
     fmadd_f32, fmsub_f32, fnmadd_f32;
+    max_f32, min_f32, vabsq_f32; copysign_f32, vrndnq_f32, scale2_f32, select_less_f32;
     reverse_f32, deinterleave_f32, interleave_f32, exchange_f32
 }
 
@@ -87,6 +89,95 @@ functions!(
     fnmadd_f32,
     deinterleave_f32,
     interleave_f32
+);
+
+/// Comparisons, and powers of two; `$magic` is `1.5 * 2^(MANTISSA_DIGITS - 1)` plus the exponent bias.
+macro_rules! selections {
+    ($raw:ident, $set1:ident, $add:ident, $sub:ident, $mul:ident, $round:ident, $less:ident, $greater:ident, $select:ident,
+     $sign:expr, $to_int:ident, $from_int:ident, $shift:ident, $magic:literal, $mantissa:literal,
+     $max:ident, $min:ident, $copysign:ident, $scale2:ident, $select_less:ident) => {
+        // `vmaxq` and `vminq` differ from the other instruction sets where an operand is NaN.
+        #[inline(always)]
+        unsafe fn $max(a: $raw, b: $raw) -> $raw {
+            // SAFETY: see above.
+            unsafe { $select($greater(a, b), a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn $min(a: $raw, b: $raw) -> $raw {
+            // SAFETY: see above.
+            unsafe { $select($less(a, b), a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn $copysign(a: $raw, sign: $raw) -> $raw {
+            // SAFETY: see above.
+            unsafe { $select($sign, sign, a) }
+        }
+
+        #[inline(always)]
+        unsafe fn $scale2(a: $raw, n: $raw) -> $raw {
+            // In two steps: the exponent range is smaller than the range of `n`. The sum with the magic number has the
+            // biased exponent in its lowest bits, from where it is shifted into place.
+            // SAFETY: see above.
+            unsafe {
+                let half = $round($mul(n, $set1(0.5)));
+                let power = |k: $raw| $from_int($shift::<$mantissa>($to_int($add(k, $set1($magic)))));
+                $mul($mul(a, power(half)), power($sub(n, half)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn $select_less(a: $raw, b: $raw, yes: $raw, no: $raw) -> $raw {
+            // SAFETY: see above.
+            unsafe { $select($less(a, b), yes, no) }
+        }
+    };
+}
+
+selections!(
+    float64x2_t,
+    vdupq_n_f64,
+    vaddq_f64,
+    vsubq_f64,
+    vmulq_f64,
+    vrndnq_f64,
+    vcltq_f64,
+    vcgtq_f64,
+    vbslq_f64,
+    vdupq_n_u64(1 << 63),
+    vreinterpretq_s64_f64,
+    vreinterpretq_f64_s64,
+    vshlq_n_s64,
+    6755399441056767.0,
+    52,
+    max_f64,
+    min_f64,
+    copysign_f64,
+    scale2_f64,
+    select_less_f64
+);
+selections!(
+    float32x4_t,
+    vdupq_n_f32,
+    vaddq_f32,
+    vsubq_f32,
+    vmulq_f32,
+    vrndnq_f32,
+    vcltq_f32,
+    vcgtq_f32,
+    vbslq_f32,
+    vdupq_n_u32(1 << 31),
+    vreinterpretq_s32_f32,
+    vreinterpretq_f32_s32,
+    vshlq_n_s32,
+    12583039.0,
+    23,
+    max_f32,
+    min_f32,
+    copysign_f32,
+    scale2_f32,
+    select_less_f32
 );
 
 #[inline(always)]

@@ -3,10 +3,11 @@
 use super::Lanes;
 
 macro_rules! impl_scalar {
-    ($t:ident) => {
+    ($t:ident, $int:ident, $bits:ident) => {
         impl Lanes for $t {
             type Real = $t;
             const WIDTH: usize = 1;
+            const FUSED: bool = false;
 
             #[inline(always)]
             fn is_available() -> bool {
@@ -52,6 +53,44 @@ macro_rules! impl_scalar {
             }
 
             #[inline(always)]
+            fn at_least(self, bound: Self) -> Self {
+                if bound > self { bound } else { self }
+            }
+
+            #[inline(always)]
+            fn at_most(self, bound: Self) -> Self {
+                if bound < self { bound } else { self }
+            }
+
+            #[inline(always)]
+            fn magnitude(self) -> Self {
+                self.abs()
+            }
+
+            #[inline(always)]
+            fn signed_as(self, sign: Self) -> Self {
+                self.copysign(sign)
+            }
+
+            #[inline(always)]
+            fn nearest(self) -> Self {
+                self.round_ties_even()
+            }
+
+            #[inline(always)]
+            fn scale2(self, n: Self) -> Self {
+                // In two steps: the exponent range is smaller than the range of `n`.
+                let power = |k: $int| $t::from_bits((k + $t::MAX_EXP as $int - 1 << $t::MANTISSA_DIGITS - 1) as $bits);
+                let n = n as $int;
+                self * power(n / 2) * power(n - n / 2)
+            }
+
+            #[inline(always)]
+            fn select_less(self, other: Self, yes: Self, no: Self) -> Self {
+                if self < other { yes } else { no }
+            }
+
+            #[inline(always)]
             fn reverse(self) -> Self {
                 self
             }
@@ -77,5 +116,5 @@ macro_rules! impl_scalar {
     };
 }
 
-impl_scalar!(f32);
-impl_scalar!(f64);
+impl_scalar!(f32, i32, u32);
+impl_scalar!(f64, i64, u64);

@@ -2,12 +2,14 @@
 
 /// Defines a vector type and its [`Lanes`](super::Lanes) from the names of an instruction set's functions.
 ///
-/// `fmadd(a, b, c) = a b + c`, `fmsub = a b - c`, `fnmadd = c - a b`; the last four are functions of the calling file.
+/// `fmadd(a, b, c) = a b + c`, `fmsub = a b - c`, `fnmadd = c - a b`; `copysign` to
+/// `select_less` and the last four are functions of the calling file.
 macro_rules! vector {
     (
         $(#[$doc:meta])* $name:ident($raw:ident): $width:literal x $real:ident, $isa:ident, $features:literal;
         $set1:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $neg:ident,
         $fmadd:ident, $fmsub:ident, $fnmadd:ident;
+        $max:ident, $min:ident, $abs:ident; $copysign:ident, $round:ident, $scale2:ident, $select_less:ident;
         $reverse:ident, $deinterleave:ident, $interleave:ident, $transpose:ident
     ) => {
         $(#[$doc])*
@@ -59,6 +61,7 @@ macro_rules! vector {
         impl $crate::spectral::simd::Lanes for $name {
             type Real = $real;
             const WIDTH: usize = $width;
+            const FUSED: bool = true;
 
             #[inline(always)]
             fn is_available() -> bool {
@@ -105,6 +108,48 @@ macro_rules! vector {
             fn over(self, other: Self) -> Self {
                 // SAFETY: see above.
                 Self(unsafe { $div(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn at_least(self, bound: Self) -> Self {
+                // SAFETY: see above. Of a NaN and a number these give the second.
+                Self(unsafe { $max(bound.0, self.0) })
+            }
+
+            #[inline(always)]
+            fn at_most(self, bound: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $min(bound.0, self.0) })
+            }
+
+            #[inline(always)]
+            fn magnitude(self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $abs(self.0) })
+            }
+
+            #[inline(always)]
+            fn signed_as(self, sign: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $copysign(self.0, sign.0) })
+            }
+
+            #[inline(always)]
+            fn nearest(self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $round(self.0) })
+            }
+
+            #[inline(always)]
+            fn scale2(self, n: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $scale2(self.0, n.0) })
+            }
+
+            #[inline(always)]
+            fn select_less(self, other: Self, yes: Self, no: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $select_less(self.0, other.0, yes.0, no.0) })
             }
 
             #[inline(always)]
