@@ -41,6 +41,18 @@ pub enum Error {
         /// Simulation time of that step.
         t: f64,
     },
+    /// A number stopped being finite during a training.
+    #[error("{what} is {value} at step {step}; {detail}")]
+    NotFinite {
+        /// What it is, e.g. `loss "residual"`.
+        what: String,
+        /// NaN or an infinity.
+        value: f64,
+        /// Number of the step that gave it, from 1.
+        step: u64,
+        /// What is known of the cause, and what is on disk.
+        detail: String,
+    },
     /// A file could not be opened, read or written.
     #[error("{path}: {source}")]
     Io {
@@ -105,7 +117,7 @@ impl Error {
         match self {
             Self::Parameter { .. } | Self::Shape { .. } | Self::Format { .. } => true,
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-            Self::BlowUp { .. } | Self::Differ { .. } | Self::Interrupted { .. } => false,
+            Self::BlowUp { .. } | Self::NotFinite { .. } | Self::Differ { .. } | Self::Interrupted { .. } => false,
         }
     }
 }

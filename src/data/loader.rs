@@ -1,6 +1,6 @@
 //! Training windows in batches, shuffled by seed and epoch, read ahead in the background.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
@@ -146,12 +146,23 @@ impl Loader {
     }
 
     /// All windows once, in the order of this seed and epoch.
-    pub fn epoch<T: Real>(&self, epoch: u64) -> Epoch<T> {
-        let order = match self.spec.shuffle {
-            true => permutation(self.len(), self.spec.seed, epoch),
-            false => (0..self.len()).collect(),
-        };
-        let windows: Vec<(usize, usize)> = order.into_iter().map(|i| self.windows[i]).collect();
+    pub fn epoch<T: Real>(&self, epoch: u64) -> Batches<T> {
+        self.spawn(epoch..=epoch, 0)
+    }
+
+    /// Batch after batch and epoch after epoch without end, from batch number `first` on, counted from the start of epoch
+    /// 0: what a training goes on with after `first` steps.
+    ///
+    /// Nothing is read of the batches before; without windows there are no batches.
+    pub fn stream<T: Real>(&self, first: u64) -> Batches<T> {
+        match self.batches() as u64 {
+            0 => self.spawn(0..=0, 0),
+            n => self.spawn(first / n..=u64::MAX, (first % n) as usize),
+        }
+    }
+
+    /// Reads the batches of some epochs in the background, but for the first `skip`.
+    fn spawn<T: Real>(&self, epochs: RangeInclusive<u64>, skip: usize) -> Batches<T> {
         let (sender, receiver) = sync_channel(self.spec.ahead);
         let loader = self.clone();
         let thread = std::thread::spawn(move || {
@@ -160,16 +171,27 @@ impl Loader {
                 Ok(data) => data,
                 Err(error) => return drop(sender.send(Err(error))),
             };
-            for windows in windows.chunks(loader.spec.batch) {
-                let batch = loader.read(&data, windows);
-                let failed = batch.is_err();
-                // A closed channel means that nobody wants the rest.
-                if sender.send(batch).is_err() || failed {
-                    return;
+            let mut skip = skip;
+            for epoch in epochs {
+                for windows in loader.order(epoch).chunks(loader.spec.batch).skip(std::mem::take(&mut skip)) {
+                    let batch = loader.read(&data, windows);
+                    let failed = batch.is_err();
+                    // A closed channel means that nobody wants the rest.
+                    if sender.send(batch).is_err() || failed {
+                        return;
+                    }
                 }
             }
         });
-        Epoch { receiver: Some(receiver), thread: Some(thread) }
+        Batches { receiver: Some(receiver), thread: Some(thread) }
+    }
+
+    /// The windows in the order of an epoch.
+    fn order(&self, epoch: u64) -> Vec<(usize, usize)> {
+        match self.spec.shuffle {
+            true => permutation(self.len(), self.spec.seed, epoch).into_iter().map(|i| self.windows[i]).collect(),
+            false => self.windows.clone(),
+        }
     }
 
     fn read<T: Real>(&self, data: &Dataset, windows: &[(usize, usize)]) -> Result<Batch<T>> {
@@ -197,13 +219,13 @@ impl Loader {
     }
 }
 
-/// The batches of one epoch.
-pub struct Epoch<T> {
+/// Batches that a thread reads ahead; dropping them ends it.
+pub struct Batches<T> {
     receiver: Option<Receiver<Result<Batch<T>>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl<T> Iterator for Epoch<T> {
+impl<T> Iterator for Batches<T> {
     type Item = Result<Batch<T>>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -211,7 +233,7 @@ impl<T> Iterator for Epoch<T> {
     }
 }
 
-impl<T> Drop for Epoch<T> {
+impl<T> Drop for Batches<T> {
     fn drop(&mut self) {
         // The receiver goes first, so that a thread that waits to send wakes up and ends.
         self.receiver = None;
@@ -272,6 +294,23 @@ mod tests {
         assert_eq!(order(5, 3), order(5, 3));
         assert_ne!(order(5, 3), order(5, 4));
         assert_ne!(order(5, 3), order(6, 3));
+    }
+
+    #[test]
+    fn a_stream_goes_on_anywhere_with_the_batches_of_the_epochs() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(dir.path());
+        let spec = WindowSpec { batch: 4, seed: 2, ..WindowSpec::new(&["omega"]) };
+        let loader = Loader::new(&path, &OpenOptions::default(), &[0, 1, 2], spec.clone()).unwrap();
+        let batches = |epoch: u64| loader.epoch::<f32>(epoch).map(|b| b.unwrap().windows).collect::<Vec<_>>();
+        let expected = [batches(0), batches(1), batches(2)].concat();
+        assert_eq!(expected.len(), 6);
+        for first in 0..6 {
+            let stream = loader.stream::<f32>(first as u64).map(|b| b.unwrap().windows);
+            assert_eq!(stream.take(6 - first).collect::<Vec<_>>(), expected[first..]);
+        }
+        let none = Loader::new(&path, &OpenOptions::default(), &[], spec).unwrap();
+        assert!(none.stream::<f32>(3).next().is_none());
     }
 
     #[test]

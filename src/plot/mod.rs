@@ -43,6 +43,7 @@ pub use gif::{Animation, animate};
 pub use heat::{HeatMap, Nodes, share_limits};
 pub use lines::{Curve, Legend, LinePlot, Slope, Stroke, Symbol};
 pub use raster::Pixels;
+pub(crate) use svg::{base64, escape};
 pub use text::{number, superscript};
 
 /// Colour of axes and text.

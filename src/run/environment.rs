@@ -2,10 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 /// Facts about the program and the machine that go into every output.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Environment {
     /// Program and version, e.g. `"parseval 0.1.0"`.
     pub generator: String,
@@ -17,6 +18,10 @@ pub struct Environment {
     pub rustc: String,
     /// Architecture and processor.
     pub cpu: String,
+    /// Operating system, e.g. `"linux"`.
+    pub os: String,
+    /// Cores that the process may use.
+    pub cores: usize,
     /// Command line as given.
     pub command_line: String,
     /// Time of the capture, ISO 8601.
@@ -34,6 +39,8 @@ impl Environment {
             git_dirty: env!("PARSEVAL_GIT_DIRTY") == "true",
             rustc: env!("PARSEVAL_RUSTC").to_owned(),
             cpu: cpu(),
+            os: std::env::consts::OS.to_owned(),
+            cores: cores(),
             command_line: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" "),
             started_utc: utc(SystemTime::now()),
             hostname_hash: hash(&hostname()),

@@ -32,6 +32,12 @@ impl Progress {
         Self { bar, unit, last_line }
     }
 
+    /// Begins at `done` units that an earlier process finished; they do not count for the rate.
+    pub fn begin_at(&self, done: u64) {
+        self.bar.set_position(done);
+        self.bar.reset_eta();
+    }
+
     /// Counts `units` more.
     pub fn advance(&self, units: u64) {
         self.bar.inc(units);
