@@ -98,7 +98,8 @@ pub fn anchors<P: Pde>(
         let own = grid.with_shape(&shape)?;
         let (down, up) = (Resample::plan(grid, &own)?, Resample::plan(&own, grid)?);
         let plan = |batch: usize, dt: f64| {
-            let stepper = Options { batch, threads: options.threads, dealias: options.dealias.clone(), ..Options::default() };
+            let stepper =
+                Options { batch, threads: options.threads, dealias: options.dealias.clone(), ..Options::default() };
             Stepper::<f64>::plan(pde, &own, Scheme::Etdrk4, dt, &stepper)
         };
         let writer = plan(outputs, dt_out)?;
@@ -160,8 +161,12 @@ mod tests {
     fn the_solver_beats_persistence_by_many_orders_and_blow_up_is_reported() {
         let (a, b) = (reference(), trajectory(2));
         let references = stack(Axis(0), &[a.view(), b.view()]).unwrap();
-        let options =
-            AnchorOptions { resolutions: vec![32, 64], dts: vec![0.2, 0.1, 0.05], dealias: Dealias::Truncate, threads: 1 };
+        let options = AnchorOptions {
+            resolutions: vec![32, 64],
+            dts: vec![0.2, 0.1, 0.05],
+            dealias: Dealias::Truncate,
+            threads: 1,
+        };
         let rows = anchors(&flow(), &grid(), DT_OUT, references.view(), &options).unwrap();
         rows.iter().for_each(|r| println!("{r:?}"));
         assert_eq!(rows.len(), 7);
@@ -184,8 +189,11 @@ mod tests {
     #[test]
     fn steps_and_resolutions_that_do_not_fit_are_refused() {
         let references = reference().view().insert_axis(Axis(0));
-        let options = |n: usize, dt: f64| {
-            AnchorOptions { resolutions: vec![n], dts: vec![dt], dealias: Dealias::Truncate, threads: 1 }
+        let options = |n: usize, dt: f64| AnchorOptions {
+            resolutions: vec![n],
+            dts: vec![dt],
+            dealias: Dealias::Truncate,
+            threads: 1,
         };
         for bad in [options(64, 0.15), options(64, 0.4), options(2, 0.1)] {
             assert!(anchors(&flow(), &grid(), DT_OUT, references.view(), &bad).is_err());

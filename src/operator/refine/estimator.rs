@@ -169,7 +169,7 @@ pub struct Estimator {
     outside: ArrayD<f64>,
     shift: f64,
     /// `|L|^2` and `|k|^2` of every stored real.
-    rates: [Vec<f64>; 2],
+    pub(super) rates: [Vec<f64>; 2],
     /// Cosine basis in time and its frequencies.
     basis: (Array2<f64>, Vec<f64>),
 }
@@ -289,7 +289,8 @@ impl Estimator {
         let (mut mean, mut derivative) = (self.stepper.zeros(), self.stepper.zeros());
         let width = layout.width;
         let groups = state.as_slice().chunks_exact(2 * width).zip(nonlinear.as_slice().chunks_exact(2 * width));
-        let outputs = mean.as_mut_slice().chunks_exact_mut(2 * width).zip(derivative.as_mut_slice().chunks_exact_mut(2 * width));
+        let outputs =
+            mean.as_mut_slice().chunks_exact_mut(2 * width).zip(derivative.as_mut_slice().chunks_exact_mut(2 * width));
         let linear = self.linear.chunks_exact(2 * width).cycle();
         for (((u, n), (mean, derivative)), l) in groups.zip(outputs).zip(linear) {
             let complex = |x: &[f64], lane: usize| Complex64::new(x[lane], x[lane + width]);
@@ -474,7 +475,10 @@ mod tests {
                 assert!((relative(&prediction, u) - size).abs() < 1e-12);
                 let coupled = estimator.coupled(start(u).view(), prediction.view()).unwrap();
                 let paper = estimator.paper(prediction.view(), &PaperOptions::default()).unwrap();
-                table += &format!("{kind:?} {size:.0e}: {:.2e} {:.2e} {:.2e}\n", coupled.residual, coupled.error, paper.intended);
+                table += &format!(
+                    "{kind:?} {size:.0e}: {:.2e} {:.2e} {:.2e}\n",
+                    coupled.residual, coupled.error, paper.intended
+                );
                 (coupled, paper.intended)
             });
             let exact = &rows[0];
@@ -534,7 +538,9 @@ mod tests {
         let u = reference();
         let mut estimator = estimator();
         // A mode above the cut of 21, size 1 % of the field; a wrong start.
-        let stripe = |m: usize, size: f64| ArrayD::from_shape_fn(u.shape(), |i| size * (m as f64 * std::f64::consts::TAU * i[2] as f64 / 64.0).cos());
+        let stripe = |m: usize, size: f64| {
+            ArrayD::from_shape_fn(u.shape(), |i| size * (m as f64 * std::f64::consts::TAU * i[2] as f64 / 64.0).cos())
+        };
         let estimate = estimator.coupled(start(u).view(), (u + &stripe(28, 0.01)).view()).unwrap();
         assert!((estimate.truncated / (0.01 / 2f64.sqrt()) - 1.0).abs() < 1e-10);
         assert!(estimate.error > 0.9 * 0.01 / 2f64.sqrt() / estimate.norm);
@@ -589,7 +595,8 @@ mod tests {
         fn check<P: Pde>(pde: &P, length: f64) {
             let grid = Grid::cube(1, 64, length).unwrap();
             let (time, steps) = (TimeGrid::uniform(21, 0.05, 6).unwrap(), 20);
-            let mut stepper = Stepper::<f64>::plan(pde, &grid, Scheme::Etdrk4, 0.05 / 20.0, &Options::default()).unwrap();
+            let mut stepper =
+                Stepper::<f64>::plan(pde, &grid, Scheme::Etdrk4, 0.05 / 20.0, &Options::default()).unwrap();
             let u0 = ArrayD::from_shape_fn(vec![64], |i| (std::f64::consts::TAU * i[0] as f64 / 64.0).sin());
             let mut state = stepper.load(u0.view()).unwrap();
             stepper.advance(&mut state, steps).unwrap();

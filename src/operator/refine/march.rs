@@ -91,7 +91,8 @@ impl<P: Pde> March<P> {
     /// [`Error::Parameter`] if `outputs` or `first_steps` is zero, `max_steps` is below twice that, `dt_out` or the
     /// tolerance is not positive, or the equation refuses the grid.
     pub fn plan(pde: &P, grid: &Grid, dt_out: f64, outputs: usize, options: &MarchOptions) -> Result<Self> {
-        for (name, value) in [("outputs", outputs), ("first_steps", options.first_steps), ("threads", options.threads)] {
+        for (name, value) in [("outputs", outputs), ("first_steps", options.first_steps), ("threads", options.threads)]
+        {
             if value == 0 {
                 return Err(Error::parameter(name, value, "must be at least 1"));
             }
@@ -233,12 +234,19 @@ mod tests {
             let march = March::plan(&flow(), &grid(), DT_OUT, 40, &options).unwrap();
             let marched = &march.run(start(u).insert_axis(Axis(0)).view()).unwrap()[0];
             let error = relative(&marched.frames, u);
-            println!("{tolerance:e}: {error:.2e} estimated {:.2e} dt {} evaluations {} {:.4} s", marched.error, marched.dt, marched.evaluations, marched.seconds);
+            println!(
+                "{tolerance:e}: {error:.2e} estimated {:.2e} dt {} evaluations {} {:.4} s",
+                marched.error, marched.dt, marched.evaluations, marched.seconds
+            );
             assert_eq!(marched.stop, Stop::Converged);
             assert!(marched.error <= tolerance);
             // The worst frame against the mean, and an asymptotic estimate: a factor 5 either way; the reference itself is
             // at 16 steps a frame, its error 1e-11.
-            assert!(error < 5.0 * marched.error + 1e-10 && marched.error < 5.0 * error + 1e-10, "{error} {}", marched.error);
+            assert!(
+                error < 5.0 * marched.error + 1e-10 && marched.error < 5.0 * error + 1e-10,
+                "{error} {}",
+                marched.error
+            );
         }
     }
 

@@ -4,18 +4,24 @@
 //! `u_0`. How wrong are they, and what does it cost to make them right? Everything here runs on the solver's own
 //! spectral core in double precision.
 //!
-//! | step | what | cost, in marches of the solver |
+//! | step | what | cost |
 //! |---|---|---|
-//! | [`Estimator::coupled`] | residual that ties each frame to its neighbours, in a dual norm | one evaluation of the right-hand side a frame |
-//! | [`Estimator::paper`] | the published residual, for comparison: it does not see the error | two evaluations a frame |
-//! | [`March`] | the solver from the last input frame, its step checked by doubling | 3 (1 to find the step, 2 for the answer) |
-//! | [`Newton`] | linearised marches; quadratic convergence to the solver's trajectory | 2.5 a sweep |
+//! | [`Estimator::coupled`] | residual that ties each frame to its neighbours; bound and indicator of the error | one evaluation of `N`, one transform a frame |
+//! | [`Estimator::paper`] | the published residual, for comparison: it does not see the error | three evaluations of `N` a frame |
+//! | [`March`] | the solver from the last input frame, its step checked by doubling | twice a march of the final step |
+//! | [`Newton`] | linearised marches; quadratic convergence to the solver's trajectory | 2.5 marches a sweep |
 //! | [`Objective`] | the estimate as a function of a space-time correction, with gradient, for an optimiser | three evaluations a frame and iteration |
 //! | [`Certifier`] | estimates a batch, repairs what fails, estimates again | the estimates, and the repair of what failed |
-//! | [`anchors`] | the solver's error-cost curve that every table of a surrogate carries | many |
+//! | [`anchors`] | the solver's error-cost curve that every table of a surrogate carries | a march a row |
 //!
 //! A single trajectory is never refined faster than it is marched anew: a Newton sweep contains a march. What the
-//! estimate offers is the decision *which* predictions are good enough to keep.
+//! estimate offers is the decision *which* predictions are good enough to keep, for less than the march would cost: four
+//! tenths of it on 64^2 points with two steps a frame, one eighth on 256^2 with eight. Three numbers answer three questions:
+//!
+//! * [`Estimate::energy_bound`] is a bound of the error, and far too large over many turnover times.
+//! * [`Estimate::error`] is an indicator of the relative error: 1.1 to 2.9 times the true one over a hundred predictions of
+//!   forced flow with errors of 0.1 % to 10 %, smooth or rough in space or time.
+//! * [`Calibration::upper`] is that indicator, scaled on predictions whose error is known.
 //!
 //! # Conventions
 //!
@@ -36,7 +42,7 @@ mod testing;
 mod time;
 
 pub use anchor::{Anchor, AnchorMethod, AnchorOptions, anchors};
-pub use certify::{Calibration, Certificate, Certifier, CertifierOptions, Certified, Repair};
+pub use certify::{Calibration, Certificate, Certified, Certifier, CertifierOptions, Repair};
 pub use estimator::{Estimate, Estimator, EstimatorOptions, PaperEstimate, PaperOptions};
 pub use march::{March, MarchOptions, Marched};
 pub use newton::{Newton, NewtonOptions, Refinement, Sweep};

@@ -251,7 +251,11 @@ mod tests {
         let ratio = refined.sweeps[0].increment / worst(&prediction, &solver);
         assert!((ratio - 1.0).abs() < 0.1, "{ratio}");
         let seconds: f64 = refined.sweeps.iter().map(|s| s.seconds).sum();
-        println!("64: {} sweeps {seconds:.4} s, march {march_seconds:.4} s, {:?}", refined.sweeps.len(), refined.sweeps);
+        println!(
+            "64: {} sweeps {seconds:.4} s, march {march_seconds:.4} s, {:?}",
+            refined.sweeps.len(),
+            refined.sweeps
+        );
     }
 
     #[test]
@@ -292,7 +296,10 @@ mod tests {
             let refined = newton.refine(start(&u).view(), prediction.view(), &options).unwrap();
             let seconds = began.elapsed().as_secs_f64();
             let error = relative(&refined.frames, &u);
-            println!("256, {threads} threads: {seconds:.2} s, march {march_seconds:.2} s, {error:.1e} {:?}", refined.sweeps);
+            println!(
+                "256, {threads} threads: {seconds:.2} s, march {march_seconds:.2} s, {error:.1e} {:?}",
+                refined.sweeps
+            );
         }
     }
 }

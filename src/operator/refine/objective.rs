@@ -204,14 +204,12 @@ impl Objective {
     /// `c`, 1 / time, stands for what the nonlinear term adds; the rate of strain is a good value. As an initial inverse
     /// Hessian in the variables `x` take `p^2`. Zero where nothing is stored.
     pub fn preconditioner(&self, c: f64) -> Vec<f64> {
-        let width = self.estimator.stepper.layout().width;
         let dt = self.estimator.time.duration() / self.basis.ncols() as f64;
-        let linear = &self.estimator.linear;
+        let [linear2, _] = &self.estimator.rates;
         let mut scale = Vec::with_capacity(self.len());
         for omega in &self.frequencies {
-            for (i, (weight, s)) in self.multiplicity.iter().zip(&self.dual).enumerate() {
-                let (re, im) = if i / width % 2 == 0 { (i, i + width) } else { (i - width, i) };
-                let rate = c + linear[re].hypot(linear[im]) + omega;
+            for ((weight, s), linear2) in self.multiplicity.iter().zip(&self.dual).zip(linear2) {
+                let rate = c + linear2.sqrt() + omega;
                 let curvature = 2.0 * weight * s * dt / self.estimator.nu;
                 scale.push(if curvature > 0.0 && rate > 0.0 { 1.0 / (rate * curvature.sqrt()) } else { 0.0 });
             }
@@ -222,7 +220,8 @@ impl Objective {
     /// `u + C^T x`.
     fn trajectory(&self, x: &[f64]) -> State<f64> {
         assert!(x.len() == self.len(), "x: expected {} reals, got {}", self.len(), x.len());
-        let x = ArrayView2::from_shape((self.basis.nrows(), self.multiplicity.len()), x).expect("the length was checked");
+        let x =
+            ArrayView2::from_shape((self.basis.nrows(), self.multiplicity.len()), x).expect("the length was checked");
         let mut w = self.frames.clone();
         let correction = self.basis.t().dot(&x);
         w.as_mut_slice().iter_mut().zip(&correction).for_each(|(w, c)| *w += c);
@@ -308,9 +307,7 @@ mod tests {
 
     fn case(nu: f64) -> (NavierStokes2d, Grid, TimeGrid, ArrayD<f64>) {
         let (grid, time) = (Grid::cube(2, 32, 1.0).unwrap(), TimeGrid::uniform(FRAMES, 0.1, 6).unwrap());
-        let smooth = |seed: u64| {
-            crate::initial::GaussianField::fno_navier_stokes().sample(&grid, seed).unwrap()
-        };
+        let smooth = |seed: u64| crate::initial::GaussianField::fno_navier_stokes().sample(&grid, seed).unwrap();
         let (a, b) = (smooth(1), smooth(2));
         let frames = ArrayD::from_shape_fn(vec![FRAMES, 1, 32, 32], |i| {
             a[[i[2], i[3]]] + 0.2 * (i[0] as f64 * 0.3).sin() * b[[i[2], i[3]]]
@@ -469,7 +466,10 @@ mod tests {
             Objective::paper(&flow(), &grid(), &time, &PaperOptions::default(), prediction.view(), 21).unwrap();
         let (x, _) = descend(&mut published, &scale, 10);
         let flat = distance(&published.corrected(&x));
-        println!("before {before:.2e}, plain {:.2e}, preconditioned {:.2e}, published {flat:.2e}", errors[0], errors[1]);
+        println!(
+            "before {before:.2e}, plain {:.2e}, preconditioned {:.2e}, published {flat:.2e}",
+            errors[0], errors[1]
+        );
         println!("objective {:.2e} {:.2e}", plain.1, preconditioned.1);
         assert!(errors[1] < 0.5 * errors[0], "{before} {errors:?}");
         assert!(flat > 0.9 * before, "{flat} {before}");

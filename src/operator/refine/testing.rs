@@ -86,7 +86,9 @@ pub fn perturbed(trajectory: &ArrayD<f64>, kind: Kind, size: f64, seed: u64) -> 
     });
     let shape = trajectory.shape();
     let fields: Vec<ArrayD<f64>> = (0..shape[0])
-        .map(|i| transform.inverse((transform.forward(noise(grid.shape(), 1000 * seed + i as u64).view()) * &mask).view()))
+        .map(|i| {
+            transform.inverse((transform.forward(noise(grid.shape(), 1000 * seed + i as u64).view()) * &mask).view())
+        })
         .collect();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let phases: [f64; 3] = std::array::from_fn(|_| rng.random_range(0.0..std::f64::consts::TAU));

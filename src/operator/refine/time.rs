@@ -106,8 +106,9 @@ impl TimeGrid {
             if m == n {
                 return 0.0;
             }
-            let (angle, sign) = (PI * (m as f64 - n as f64) / frames as f64, if m.abs_diff(n) % 2 == 0 { 1.0 } else { -1.0 });
-            sign * PI / duration * if frames % 2 == 0 { angle.tan().recip() } else { angle.sin().recip() }
+            let (angle, sign) =
+                (PI * (m as f64 - n as f64) / frames as f64, if m.abs_diff(n).is_multiple_of(2) { 1.0 } else { -1.0 });
+            sign * PI / duration * if frames.is_multiple_of(2) { angle.tan().recip() } else { angle.sin().recip() }
         };
         let row = |m: usize| Row { first: 0, weights: (0..frames).map(|n| entry(m, n)).collect() };
         Ok(Self {
@@ -356,7 +357,12 @@ mod tests {
             // Order + 1, interpolants having degree `order`, by a margin: the ends contribute at the same order. The finer
             // grid of the higher orders would reach round-off.
             let n = if order <= 4 { 64 } else { 16 };
-            assert!((error(n) / error(2 * n)).log2() > order as f64 + 0.5, "order {order}: {} {}", error(n), error(2 * n));
+            assert!(
+                (error(n) / error(2 * n)).log2() > order as f64 + 0.5,
+                "order {order}: {} {}",
+                error(n),
+                error(2 * n)
+            );
         }
     }
 
@@ -393,11 +399,11 @@ mod tests {
         let gram = basis.dot(&basis.t());
         assert!(gram.indexed_iter().all(|((i, j), g)| (g - f64::from(u8::from(i == j))).abs() < 1e-14));
         // The derivative of a row is as large as its frequency says; the stencils' ends and order set the margin.
-        for j in 1..5 {
-            let (u, mut u_t) = (basis.row(j).to_vec(), vec![0.0; 9]);
+        for (row, frequency) in basis.rows().into_iter().zip(frequencies).skip(1).take(4) {
+            let (u, mut u_t) = (row.to_vec(), vec![0.0; 9]);
             time.differentiate(&u, &mut u_t);
             let size = u_t.iter().map(|u| u * u).sum::<f64>().sqrt();
-            assert!((size / frequencies[j] - 1.0).abs() < 0.1, "{j}: {size} {}", frequencies[j]);
+            assert!((size / frequency - 1.0).abs() < 0.1, "{size} {frequency}");
         }
     }
 
