@@ -45,6 +45,7 @@ pub mod field;
 pub mod initial;
 pub mod nn;
 pub mod optim;
+pub mod operator;
 pub mod pde;
 pub mod plot;
 pub mod run;

@@ -284,7 +284,7 @@ impl<T: Real> Operation<T> for Pointwise {
                     let start = (tile.0 * places.c_out + c) * places.points + tile.1;
                     dz.copy_from_slice(&cotangent[start..start + n]);
                     if self.activation != Activation::Identity {
-                        self.activation.pull_back(isa, &record.saved[start..start + n], dz);
+                        self.activation.vjp_in_place(isa, &record.saved[start..start + n], dz);
                     }
                 }
                 let dz = &*dz;
@@ -325,7 +325,7 @@ impl<T: Real> Operation<T> for Pointwise {
                 let (h, dh) = (&mut h[..places.hidden * n], &mut dh[..places.hidden * n]);
                 self.hidden_rows(&places, record.inputs, tile, h);
                 gemm(dh, n, T::zero(), outer.t(), dz_rows);
-                activation.apply_and_pull_back(isa, h, dh);
+                activation.apply_and_vjp_in_place(isa, h, dh);
                 let (h, dh) = (Matrix::new(h, places.hidden, n, n), Matrix::new(dh, places.hidden, n, n));
                 add_products_of_rows(isa, w2_sum, dz_rows, h);
                 let (w1_sum, b1_sum) = hidden_sum.split_at_mut(places.hidden * places.c_in);
@@ -381,7 +381,7 @@ impl<T: Real> Operation<T> for Pointwise {
                     bias(dh, 2);
                     add_product(dh, (places.hidden, places.c_in), 1, 0);
                     self.hidden_rows(&places, record.inputs, tile, h);
-                    activation.apply_and_pull_back(isa, h, dh);
+                    activation.apply_and_vjp_in_place(isa, h, dh);
                     let (rows, columns) = (places.c_out, places.hidden);
                     gemm(dz, n, T::one(), matrix(values(w2), rows, columns), Matrix::new(dh, columns, n, n));
                     if let Some(w) = tangents[w2] {
@@ -398,7 +398,7 @@ impl<T: Real> Operation<T> for Pointwise {
                     dz.iter_mut().zip(&v[start..]).for_each(|(z, &v)| *z += v);
                 }
                 if self.activation != Activation::Identity {
-                    self.activation.pull_back(isa, &record.saved[start..start + n], dz);
+                    self.activation.vjp_in_place(isa, &record.saved[start..start + n], dz);
                 }
             }
             // SAFETY: tiles are disjoint.

@@ -198,6 +198,73 @@ impl Activation {
     }
 }
 
+impl Activation {
+    /// Vector-Jacobian product in place, `g = f'(x) g`.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ, or the processor lacks `isa`.
+    pub fn vjp_in_place<T: Real>(self, isa: Isa, x: &[T], g: &mut [T]) {
+        assert_eq!(x.len(), g.len(), "lengths of x and g");
+        let (g, n) = (g.as_mut_ptr(), x.len());
+        let sources = [x.as_ptr(), g.cast_const()];
+        // SAFETY: both slices have this length; a vector of `g` is read before it is written.
+        unsafe {
+            match isa {
+                Isa::Scalar => self.vjp_lanes::<T>(sources, g, n),
+                Isa::Neon => self.vjp_lanes::<T::Neon>(sources, g, n),
+                Isa::Avx2 => self.vjp_lanes::<T::Avx2>(sources, g, n),
+                Isa::Avx512 => self.vjp_lanes::<T::Avx512>(sources, g, n),
+            }
+        }
+    }
+
+    /// Value and vector-Jacobian product in one pass, `g = f'(x) g` and `x = f(x)`.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ, or the processor lacks `isa`.
+    pub fn apply_and_vjp_in_place<T: Real>(self, isa: Isa, x: &mut [T], g: &mut [T]) {
+        assert_eq!(x.len(), g.len(), "lengths of x and g");
+        match isa {
+            Isa::Scalar => self.both::<T>(x, g),
+            Isa::Neon => self.both::<T::Neon>(x, g),
+            Isa::Avx2 => self.both::<T::Avx2>(x, g),
+            Isa::Avx512 => self.both::<T::Avx512>(x, g),
+        }
+    }
+
+    fn both<V: Lanes>(self, x: &mut [V::Real], g: &mut [V::Real]) {
+        V::vectorize(|| with_function!(self, f => map_both::<V>(f, x, g)));
+    }
+}
+
+/// `g = f'(x) g` and `x = f(x)`; what is left over goes through vectors of its own.
+#[inline(always)]
+fn map_both<V: Lanes>(f: impl Fn(V) -> (V, V), x: &mut [V::Real], g: &mut [V::Real]) {
+    let w = V::WIDTH;
+    let whole = x.len() - x.len() % w;
+    // SAFETY: whole vectors inside both slices; buffers as wide as the widest vector.
+    unsafe {
+        for i in (0..whole).step_by(w) {
+            let (value, slope) = f(V::load(x.as_ptr().add(i)));
+            (slope * V::load(g.as_ptr().add(i))).store(g.as_mut_ptr().add(i));
+            value.store(x.as_mut_ptr().add(i));
+        }
+        let (x, g) = (&mut x[whole..], &mut g[whole..]);
+        if !x.is_empty() {
+            let (mut a, mut b) = ([V::Real::of(0.0); 16], [V::Real::of(0.0); 16]);
+            a[..x.len()].copy_from_slice(x);
+            b[..g.len()].copy_from_slice(g);
+            let (value, slope) = f(V::load(a.as_ptr()));
+            (slope * V::load(b.as_ptr())).store(b.as_mut_ptr());
+            value.store(a.as_mut_ptr());
+            x.copy_from_slice(&a[..x.len()]);
+            g.copy_from_slice(&b[..g.len()]);
+        }
+    }
+}
+
 /// `target[i] = f(sources[..][i])` for `n` elements; what is left over goes through a vector of its own.
 ///
 /// # Safety
