@@ -153,3 +153,58 @@ fn say(message: &Value) {
     // The reader waits for the line.
     let _ = std::io::stdout().flush();
 }
+
+/// The Fourier operator of workloads.py for an engine without complex numbers and transforms.
+pub mod fno {
+    use std::f64::consts::TAU;
+
+    use super::pattern;
+
+    pub const N: usize = 64;
+    pub const M: usize = 16;
+    pub const WIDTH: usize = 32;
+    pub const BATCH: usize = 16;
+    pub const LAYERS: usize = 4;
+
+    /// Matrices of the pruned transform: `[N, 2M]` from y to (re, im) of the modes `0..M`; `[N, 4M]` from x to (cos, sin) of the rows
+    /// `0..M, -M..0`; `[2M, N]` back from the modes to y.
+    pub fn transform() -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+        let angle = |k: f64, j: usize| TAU * k * j as f64 / N as f64;
+        let rows: Vec<f64> = (0..M).map(|k| k as f64).chain((0..M).map(|k| k as f64 - M as f64)).collect();
+        let (mut y, mut x) = (Vec::new(), Vec::new());
+        for j in 0..N {
+            let scale = 1.0 / (N * N) as f64;
+            y.extend((0..M).map(|k| scale * angle(k as f64, j).cos()));
+            y.extend((0..M).map(|k| -scale * angle(k as f64, j).sin()));
+            x.extend(rows.iter().map(|&k| angle(k, j).cos()));
+            x.extend(rows.iter().map(|&k| angle(k, j).sin()));
+        }
+        // A mode other than 0 stands for its conjugate too.
+        let twice = |k: usize| if k == 0 { 1.0 } else { 2.0 };
+        let mut back = Vec::new();
+        for k in 0..M {
+            back.extend((0..N).map(|j| twice(k) * angle(k as f64, j).cos()));
+        }
+        for k in 0..M {
+            back.extend((0..N).map(|j| -twice(k) * angle(k as f64, j).sin()));
+        }
+        (y, x, back)
+    }
+
+    /// The pattern of `[2, in, out, x, y, 2]` as `[modes, in, (re, im) x out]`, the modes ordered by y, then x.
+    pub fn spectral(seed: usize) -> Vec<f64> {
+        let (c, flat) = (WIDTH, pattern(4 * WIDTH * WIDTH * M * M, 1.0 / WIDTH as f64, seed));
+        let mut out = Vec::with_capacity(flat.len());
+        for y in 0..M {
+            for row in 0..2 * M {
+                for i in 0..c {
+                    for part in 0..2 {
+                        let at = |o: usize| ((((row / M * c + i) * c + o) * M + row % M) * M + y) * 2 + part;
+                        out.extend((0..c).map(|o| flat[at(o)]));
+                    }
+                }
+            }
+        }
+        out
+    }
+}

@@ -4,10 +4,9 @@
 #[path = "../../engine_server.rs"]
 mod engine_server;
 
-use std::f64::consts::TAU;
-
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use engine_server::fno::{BATCH, LAYERS, M, N, WIDTH, spectral, transform};
 use engine_server::{Runner, pattern, serve, start};
 use serde_json::json;
 
@@ -75,13 +74,7 @@ fn wrap(x: &Tensor, axis: usize) -> Result<Tensor> {
     Tensor::cat(&[&x.narrow(axis, x.dim(axis)? - 1, 1)?, x, &x.narrow(axis, 0, 1)?], axis)
 }
 
-const N: usize = 64;
-const M: usize = 16;
-const WIDTH: usize = 32;
-const BATCH: usize = 16;
-const LAYERS: usize = 4;
-
-/// Matrices of the pruned transform: `y` to (re, im) of the modes `0..M`, `x` to (cos, sin) of the rows `-M..M`, and back.
+/// The matrices of [`transform`]; weights in the layout of [`spectral`].
 struct Transform {
     y: Tensor,
     x: Tensor,
@@ -91,25 +84,7 @@ struct Transform {
 
 impl Transform {
     fn plan(dtype: DType) -> Result<Self> {
-        let angle = |k: f64, j: usize| TAU * k * j as f64 / N as f64;
-        let rows: Vec<f64> = (0..M).map(|k| k as f64).chain((0..M).map(|k| k as f64 - M as f64)).collect();
-        let (mut y, mut x) = (Vec::new(), Vec::new());
-        for j in 0..N {
-            let scale = 1.0 / (N * N) as f64;
-            y.extend((0..M).map(|k| scale * angle(k as f64, j).cos()));
-            y.extend((0..M).map(|k| -scale * angle(k as f64, j).sin()));
-            x.extend(rows.iter().map(|&k| angle(k, j).cos()));
-            x.extend(rows.iter().map(|&k| angle(k, j).sin()));
-        }
-        // A mode other than 0 stands for its conjugate too.
-        let twice = |k: usize| if k == 0 { 1.0 } else { 2.0 };
-        let mut back = Vec::new();
-        for k in 0..M {
-            back.extend((0..N).map(|j| twice(k) * angle(k as f64, j).cos()));
-        }
-        for k in 0..M {
-            back.extend((0..N).map(|j| -twice(k) * angle(k as f64, j).sin()));
-        }
+        let (y, x, back) = transform();
         let x = tensor(x, &[N, 4 * M], dtype)?;
         Ok(Self {
             y: tensor(y, &[N, 2 * M], dtype)?,
@@ -119,7 +94,7 @@ impl Transform {
         })
     }
 
-    /// Spectral convolution. Weight `[modes, in, (re, im) x out]`, the modes ordered by y, then x.
+    /// Spectral convolution.
     fn mix(&self, h: &Tensor, weight: &Tensor) -> Result<Tensor> {
         let (r, c, b) = (2 * M, WIDTH, BATCH);
         let along_y = h.reshape((b * c * N, N))?.matmul(&self.y)?;
@@ -131,7 +106,12 @@ impl Transform {
         let kept = Tensor::cat(&[re, im], 0)?.permute((2, 3, 0, 1))?.contiguous()?.reshape((M * r, 2 * b, c))?;
         let mixed = kept.matmul(weight)?.reshape((M * r, 2, b, 2 * c))?;
         let part = |reim: usize, of_weight: usize| {
-            mixed.narrow(1, reim, 1)?.narrow(3, of_weight * c, c)?.squeeze(1)?.reshape((M, r, b, c))?.permute((2, 3, 0, 1))
+            mixed
+                .narrow(1, reim, 1)?
+                .narrow(3, of_weight * c, c)?
+                .squeeze(1)?
+                .reshape((M, r, b, c))?
+                .permute((2, 3, 0, 1))
         };
         let re = (part(0, 0)? - part(1, 1)?)?.contiguous()?;
         let im = (part(0, 1)? + part(1, 0)?)?.contiguous()?;
@@ -146,25 +126,12 @@ impl Transform {
 /// Pointwise linear map, one product.
 fn linear(x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
     let (c_out, c_in) = w.dims2()?;
-    let y = w.unsqueeze(0)?.broadcast_as((BATCH, c_out, c_in))?.contiguous()?.matmul(&x.reshape((BATCH, c_in, N * N))?)?;
+    let y = w.unsqueeze(0)?.broadcast_as((BATCH, c_out, c_in))?.contiguous()?.matmul(&x.reshape((
+        BATCH,
+        c_in,
+        N * N,
+    ))?)?;
     y.broadcast_add(&b.reshape((1, c_out, 1))?)?.reshape((BATCH, c_out, N, N))
-}
-
-/// The pattern of `[2, in, out, x, y, 2]` in the layout of [`Transform::mix`].
-fn spectral(seed: usize) -> Vec<f64> {
-    let (c, flat) = (WIDTH, pattern(4 * WIDTH * WIDTH * M * M, 1.0 / WIDTH as f64, seed));
-    let mut out = Vec::with_capacity(flat.len());
-    for y in 0..M {
-        for row in 0..2 * M {
-            for i in 0..c {
-                for part in 0..2 {
-                    let at = |o: usize| ((((row / M * c + i) * c + o) * M + row % M) * M + y) * 2 + part;
-                    out.extend((0..c).map(|o| flat[at(o)]));
-                }
-            }
-        }
-    }
-    out
 }
 
 fn fno2d(dtype: DType, steps: usize, forward: bool) -> Result<Runner> {
