@@ -109,4 +109,4 @@ def build(r):
     return server.Problem(jax.grad(loss), lambda u: jnp.asarray(u[0]), lambda g: g, 1, 2)
 
 
-server.serve(args, build, {"exponax": ex.__version__, "jax": jax.__version__})
+server.serve(args, server.compiled(args, build), {"exponax": ex.__version__, "jax": jax.__version__})

@@ -49,4 +49,4 @@ def build(r):
 
 
 versions = {"jax-cfd": importlib.metadata.version("jax-cfd"), "jax": jax.__version__}
-server.serve(args, build, versions)
+server.serve(args, server.compiled(args, build), versions)
