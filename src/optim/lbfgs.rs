@@ -369,6 +369,17 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_points_uphill_is_forgotten() {
+        // A pair of negative curvature, which a search would never accept; as of another objective, or a damaged file.
+        let d = [1.0, 2.0];
+        let mut method = lbfgs(2, 5);
+        let pair = |name, x| NamedTensor::new(name, &[1, 2], [x, 0.0]);
+        method.restore(&[pair("s", 1.0), pair("y", -1.0)]).unwrap();
+        let report = method.minimize(&mut [0.0; 2], &Limits::default(), quadratic(&d));
+        assert!(report.stop == Stop::Gradient && report.iterations < 10, "{report:?}");
+    }
+
+    #[test]
     fn bad_preconditioners_are_refused() {
         assert!(lbfgs(2, 1).with_preconditioner(vec![1.0]).is_err());
         assert!(lbfgs(2, 1).with_preconditioner(vec![1.0, 0.0]).is_err());

@@ -12,8 +12,8 @@
 //! All are [`Stateful`]: their state is a list of [`NamedTensor`]s, and one that was restored goes on with the same bits.
 //!
 //! Sums are in double precision. Vectors longer than 65 536 are cut into tiles for the rayon pool of the caller (to bound
-//! the threads, call inside `ThreadPool::install`); results are the same bits for any number of threads and on every
-//! instruction set.
+//! the threads, call inside `ThreadPool::install`). Results are the same bits for any number of threads, and, but for the
+//! matrix products of [`Soap`], on every instruction set.
 
 mod adam;
 mod clip;
