@@ -3,3 +3,15 @@
 //! Arrays are channels-first, `[batch, channel, points..]`, where the points are space, `x, (y, (z))`, or space-time,
 //! `t, x, y`. A layer holds handles of its parameters and the constants of its plan; its `record` puts operations on a
 //! [`Tape`](crate::autodiff::Tape).
+
+mod arithmetic;
+pub mod init;
+pub(crate) mod kernel;
+mod reduce;
+mod resample;
+mod shape;
+
+pub use arithmetic::{add, add_channels, multiply, multiply_channels, scale, subtract};
+pub use reduce::{inner, mean_of, mean_over, sum_of, sum_over};
+pub use resample::{resample, resample_axis};
+pub use shape::{concatenate, pad, permute, reshape, roll, slice};
