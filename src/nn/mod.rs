@@ -5,13 +5,24 @@
 //! [`Tape`](crate::autodiff::Tape).
 
 mod arithmetic;
+mod files;
+mod frames;
+mod helmholtz;
 pub mod init;
 pub(crate) mod kernel;
+mod loss;
+mod metric;
 mod reduce;
 mod resample;
 mod shape;
+mod solver;
 
 pub use arithmetic::{add, add_channels, multiply, multiply_channels, scale, subtract};
+pub use files::{Precision, from_safetensors, to_safetensors};
+pub use helmholtz::Helmholtz;
+pub use loss::{RelativeSobolev, mean_square, relative_l2};
+pub use metric::{RelativeErrors, relative_errors};
 pub use reduce::{inner, mean_of, mean_over, sum_of, sum_over};
 pub use resample::{resample, resample_axis};
 pub use shape::{concatenate, pad, permute, reshape, roll, slice};
+pub use solver::Rollout;
