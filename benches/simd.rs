@@ -27,12 +27,15 @@ fn inputs<T: Real>() -> Vec<T> {
 fn function<V: Lanes>(f: impl Fn(V) -> V) -> f64 {
     let (x, mut y) = (inputs::<V::Real>(), inputs::<V::Real>());
     best(|| {
-        V::vectorize(|| {
-            for (x, y) in black_box(&x).chunks_exact(V::WIDTH).zip(y.chunks_exact_mut(V::WIDTH)) {
-                // SAFETY: both chunks have the width of the vector.
-                unsafe { f(V::load(x.as_ptr())).store(y.as_mut_ptr()) }
-            }
-        });
+        V::vectorize(
+            #[inline(always)]
+            || {
+                for (x, y) in black_box(&x).chunks_exact(V::WIDTH).zip(y.chunks_exact_mut(V::WIDTH)) {
+                    // SAFETY: both chunks have the width of the vector.
+                    unsafe { f(V::load(x.as_ptr())).store(y.as_mut_ptr()) }
+                }
+            },
+        );
         black_box(&mut y);
     })
 }
@@ -42,8 +45,18 @@ fn table<T: Real>() {
     macro_rules! row {
         ($name:literal, $f:path, $std:expr) => {
             let ours = [
-                Isa::Avx512.is_available().then(|| function::<T::Avx512>(|x| $f(x))),
-                Isa::Avx2.is_available().then(|| function::<T::Avx2>(|x| $f(x))),
+                Isa::Avx512.is_available().then(|| {
+                    function::<T::Avx512>(
+                        #[inline(always)]
+                        |x| $f(x),
+                    )
+                }),
+                Isa::Avx2.is_available().then(|| {
+                    function::<T::Avx2>(
+                        #[inline(always)]
+                        |x| $f(x),
+                    )
+                }),
             ];
             print!("{:>16}", $name);
             ours.into_iter().for_each(|t| print!(" {:>8.2}", t.unwrap_or(f64::NAN)));
@@ -54,7 +67,7 @@ fn table<T: Real>() {
     row!("exp", math::exp, |x| Float::exp(x));
     row!("tanh", math::tanh, |x| Float::tanh(x));
     row!("sigmoid", math::sigmoid, |x: T| (T::one() + Float::exp(-x)).recip());
-    row!("erf", math::erf, |_| T::nan());
+    row!("erf", math::erf, |_| T::nan()); // none in std
     row!("sin", math::sin, |x| Float::sin(x));
     for f in
         [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Tanh, Activation::Sin]

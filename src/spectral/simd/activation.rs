@@ -185,16 +185,30 @@ impl Activation {
     ///
     /// As for `apply_raw`.
     unsafe fn apply_lanes<V: Lanes>(self, x: *const V::Real, y: *mut V::Real, n: usize) {
-        // SAFETY: the caller's promise.
-        V::vectorize(|| with_function!(self, f => unsafe { map(|[x]: [V; 1]| f(x).0, [x], y, n) }))
+        V::vectorize(
+            #[inline(always)]
+            || {
+                with_function!(self, f => {
+                    // SAFETY: the caller's promise.
+                    unsafe { map(#[inline(always)] |[x]: [V; 1]| f(x).0, [x], y, n) }
+                })
+            },
+        )
     }
 
     /// # Safety
     ///
     /// Each of `sources` must be valid for reading `n` reals, `dx` for writing as many.
     unsafe fn vjp_lanes<V: Lanes>(self, sources: [*const V::Real; 2], dx: *mut V::Real, n: usize) {
-        // SAFETY: the caller's promise.
-        V::vectorize(|| with_function!(self, f => unsafe { map(|[x, dy]: [V; 2]| f(x).1 * dy, sources, dx, n) }))
+        V::vectorize(
+            #[inline(always)]
+            || {
+                with_function!(self, f => {
+                    // SAFETY: the caller's promise.
+                    unsafe { map(#[inline(always)] |[x, dy]: [V; 2]| f(x).1 * dy, sources, dx, n) }
+                })
+            },
+        )
     }
 }
 
@@ -279,10 +293,15 @@ unsafe fn map<V: Lanes, const N: usize>(
 ) {
     const MAX_WIDTH: usize = 16;
     let whole = n - n % V::WIDTH;
+    let zero = splat::<V>(0.0);
     // SAFETY: the caller's promise; the buffers are as wide as the widest vector.
     unsafe {
         for i in (0..whole).step_by(V::WIDTH) {
-            f(sources.map(|p| V::load(p.add(i)))).store(target.add(i));
+            let mut x = [zero; N];
+            for (x, p) in x.iter_mut().zip(sources) {
+                *x = V::load(p.add(i));
+            }
+            f(x).store(target.add(i));
         }
         if whole < n {
             let mut rest = [[V::Real::of(0.0); MAX_WIDTH]; N];
@@ -290,7 +309,11 @@ unsafe fn map<V: Lanes, const N: usize>(
                 p.add(whole).copy_to_nonoverlapping(rest.as_mut_ptr(), n - whole);
             }
             let mut result = [V::Real::of(0.0); MAX_WIDTH];
-            f(rest.map(|rest| V::load(rest.as_ptr()))).store(result.as_mut_ptr());
+            let mut x = [zero; N];
+            for (x, rest) in x.iter_mut().zip(&rest) {
+                *x = V::load(rest.as_ptr());
+            }
+            f(x).store(result.as_mut_ptr());
             result.as_ptr().copy_to_nonoverlapping(target.add(whole), n - whole);
         }
     }

@@ -117,7 +117,8 @@ pub trait Lanes:
 
     /// Runs `f` compiled with the features of this vector's instruction set.
     ///
-    /// Call this around whole loops, never inside one.
+    /// Call this around whole loops, never inside one, with a closure marked `#[inline(always)]`: one that the compiler
+    /// leaves a function of its own is compiled without those features.
     ///
     /// # Panics
     ///
