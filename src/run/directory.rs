@@ -55,7 +55,8 @@ impl RunDirectory {
     /// Begins a run in a folder that is not there yet, or empty.
     ///
     /// `config` is the resolved configuration, TOML. `may_change` lists keys (`"training.steps"`) and sections
-    /// (`"output"`) that may have other values when the run is resumed.
+    /// (`"output"`) that may have other values when the run is resumed; it is the same list in every session of a run,
+    /// since it decides which values belong to the identity of its checkpoints.
     ///
     /// # Errors
     ///

@@ -83,8 +83,8 @@ impl Cell {
 /// Burgers, t = 1
 /// method             error  solve [s]
 /// ------  ----------------  ---------
-/// FNO     0.00312 ± 2.1e-4     0.0400
-/// ETDRK4            1.5e-9       1.25
+/// FNO     3.12e-3 ± 2.1e-4     0.0400
+/// ETDRK4           1.50e-9       1.25
 /// ");
 /// # Ok::<(), parseval::Error>(())
 /// ```
@@ -195,7 +195,7 @@ impl Table {
     }
 }
 
-/// `digits` significant digits, plain between 0.001 and 10⁴, otherwise `1.23e-5`; whole numbers below 10⁶ as they are.
+/// `digits` significant digits, plain between 0.01 and 10⁴, otherwise `1.23e-5`; whole numbers below 10⁶ as they are.
 pub(super) fn significant(value: f64, digits: usize) -> String {
     if !value.is_finite() || (value == value.round() && value.abs() < 1e6) {
         return value.to_string();
@@ -204,7 +204,7 @@ pub(super) fn significant(value: f64, digits: usize) -> String {
     let rounded = format!("{value:.*e}", digits - 1);
     let exponent: i32 = rounded.split_once('e').map_or(0, |(_, e)| e.parse().unwrap_or(0));
     match exponent {
-        -3..4 => format!("{value:.*}", (digits as i32 - 1 - exponent).max(0) as usize),
+        -2..4 => format!("{value:.*}", (digits as i32 - 1 - exponent).max(0) as usize),
         _ => rounded,
     }
 }
@@ -236,7 +236,8 @@ mod tests {
             (12.0, "12"),
             (-3.14659, "-3.15"),
             (9.999, "10.0"),
-            (0.00099999, "0.00100"),
+            (0.0099999, "0.0100"),
+            (0.00999, "9.99e-3"),
             (0.000999, "9.99e-4"),
             (1234.56, "1235"),
             (9999.96, "1.00e4"),

@@ -7,7 +7,46 @@
 //! A run that was stopped, by a signal, a limit or a kill, and resumed on the same machine ends in the same bits as one
 //! that never stopped, if the method keeps two promises: [`Train::step`] depends only on what [`Train::save`] gives and
 //! on the number of the step, and [`Train::validate`] changes nothing. Random numbers then come from
-//! [`stream(seed, name, step)`](super::seed::stream), and windows of data from the number of the step.
+//! [`stream(seed, name, step)`](super::seed::stream), and windows of data from
+//! [`Loader::stream(step)`](crate::data::loader::Loader::stream).
+//!
+//! # Example
+//!
+//! ```
+//! use parseval::run::checkpoint::{Checkpoint, Snapshot};
+//! use parseval::run::tensor_file::Tensor;
+//! use parseval::run::training::{Options, Scalars, Schedule, Train, train};
+//! use parseval::run::{Interrupt, RunDirectory};
+//!
+//! /// Gradient descent on `x² / 2`.
+//! struct Descent(f64);
+//!
+//! impl Train for Descent {
+//!     fn name(&self) -> &str {
+//!         "descent"
+//!     }
+//!     fn step(&mut self, _step: u64) -> parseval::Result<Scalars> {
+//!         self.0 -= 0.1 * self.0;
+//!         Ok(vec![("loss".into(), self.0 * self.0 / 2.0)])
+//!     }
+//!     fn save(&self) -> Snapshot {
+//!         let model = [("x".to_owned(), Tensor::vector(vec![self.0]))].into();
+//!         Snapshot { model, ..Snapshot::default() }
+//!     }
+//!     fn restore(&mut self, checkpoint: &Checkpoint) -> parseval::Result<()> {
+//!         self.0 = checkpoint.model.get("x", &[1])?[0];
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let dir = tempfile::tempdir()?;
+//! let run = RunDirectory::open(&dir.path().join("run"), "rate = 0.1", &[])?;
+//! let schedule = Schedule { steps: 100, ..Schedule::default() };
+//! let options = Options { quiet: true, ..Options::default() };
+//! let summary = train(&mut Descent(1.0), &run, &schedule, &options, &Interrupt::default())?;
+//! assert_eq!(summary.step, 100);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::borrow::Cow;
 use std::path::Path;
