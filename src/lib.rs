@@ -42,6 +42,7 @@ pub mod data;
 pub mod error;
 pub mod field;
 pub mod initial;
+pub mod linsolve;
 pub mod pde;
 pub mod plot;
 pub mod run;

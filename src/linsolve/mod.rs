@@ -1,0 +1,21 @@
+//! wip
+mod cells;
+mod components;
+mod dense;
+mod multigrid;
+mod operator;
+mod poisson;
+mod pool;
+mod report;
+mod scene;
+mod smoother;
+mod stencil;
+mod vector;
+pub use cells::{Cell, Walls};
+pub use components::Component;
+pub use multigrid::{Cycle, Multigrid, MultigridPcg};
+pub use operator::{FnOperator, Operator, Preconditioner, Solver, check_operator, check_preconditioner};
+pub use poisson::Poisson;
+pub use report::{Directions, Options, Report, Stop};
+pub use scene::{Scene, source};
+pub use smoother::Smoother;
