@@ -69,13 +69,16 @@ pub(crate) struct Layout {
     pub plane: usize,
 }
 
+/// Single-precision elements that rows are padded to.
+pub(crate) const VECTOR: usize = 16;
+
 /// Elements in front of the first cell of a row: the left halo cell and alignment.
-pub(crate) const LEAD: usize = 8;
+pub(crate) const LEAD: usize = VECTOR;
 
 impl Layout {
     pub fn new(n: [usize; 3]) -> Self {
         // The pad between two rows holds the right halo of one (its first element) and the left halo of the next (its last).
-        let row = n[2].next_multiple_of(8) + LEAD;
+        let row = n[2].next_multiple_of(VECTOR) + LEAD;
         Self { n, row, plane: (n[1] + 2) * row }
     }
 

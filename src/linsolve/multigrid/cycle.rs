@@ -54,7 +54,7 @@ impl Scratch {
             residual: vec![0.0; layout.plane + LEAD],
             restricted: Ring::new(4, coarse.map_or(0, |c| c.plane)),
             row: vec![0.0; layout.n[2] + 8],
-            line: vec![0.0; layout.n[2]],
+            line: vec![0.0; layout.row - LEAD],
             zero: vec![0.0; layout.plane],
         }
     }
@@ -72,52 +72,70 @@ impl Parts {
         start as usize..end as usize
     }
 
-    /// Calls `f(cells, offset of the first in an array, row of the output)` for the rows of plane `i`; zero outside the cells.
+    /// The cells of row `(i, j)`, the offset of the first in an array, and the row of the output plane, which is zeroed outside
+    /// them. (No closure over rows: the compiler would keep it out of the vectorised caller.)
     #[inline(always)]
-    fn for_rows(&self, i: usize, out: &mut [f32], mut f: impl FnMut(usize, Range<usize>, usize, &mut [f32])) {
+    fn row<'a>(&self, i: usize, j: usize, out: &'a mut [f32]) -> (Range<usize>, usize, &'a mut [f32]) {
         let layout = &self.stencil.layout;
-        for j in 0..layout.n[1] {
-            let span = self.span(i, j);
-            let row = &mut out[layout.in_plane(j)..][..layout.n[2]];
-            row[..span.start].fill(0.0);
-            row[span.end..].fill(0.0);
-            if !span.is_empty() {
-                f(j, span.clone(), layout.at(i, j) + span.start, &mut row[span]);
-            }
-        }
+        let span = self.span(i, j);
+        let row = &mut out[layout.in_plane(j)..][..layout.row - LEAD];
+        row[..span.start].fill(0.0);
+        row[span.end..].fill(0.0);
+        (span.clone(), layout.at(i, j) + span.start, &mut row[span])
     }
 
     /// The first sweep from zero, `x = omega s b`.
     #[inline(always)]
     fn start(&self, i: usize, omega: f32, b: &[f32], out: &mut [f32]) {
-        self.for_rows(i, out, |_, span, o, row| {
-            let (s, b) = (&self.smooth[o..o + span.len()], &b[o..o + span.len()]);
-            for k in 0..span.len() {
+        for j in 0..self.stencil.layout.n[1] {
+            let (_, o, row) = self.row(i, j, out);
+            let (s, b) = (&self.smooth[o..o + row.len()], &b[o..o + row.len()]);
+            for k in 0..row.len() {
                 row[k] = omega * s[k] * b[k];
             }
-        });
+        }
     }
 
     #[inline(always)]
     fn sweep(&self, i: usize, omega: f32, b: &[f32], x: [&[f32]; 3], out: &mut [f32]) {
         let stencil = &self.stencil;
-        self.for_rows(i, out, |j, span, o, row| {
-            let n = span.len();
+        for j in 0..stencil.layout.n[1] {
+            let (span, o, row) = self.row(i, j, out);
+            let n = row.len();
             let around = Around::of_planes(&stencil.layout, x, j, span);
-            let data = [&stencil.diag, &self.smooth, b].map(|v| &v[o..o + n]);
+            let data = [&stencil.diag[o..o + n], &self.smooth[o..o + n], &b[o..o + n]];
             with_weights!(stencil, o, n, w => sweep(w, data, omega, &around, row));
-        });
+        }
     }
 
     #[inline(always)]
     fn residual(&self, i: usize, b: &[f32], x: [&[f32]; 3], out: &mut [f32]) {
         let stencil = &self.stencil;
-        self.for_rows(i, out, |j, span, o, row| {
-            let n = span.len();
+        for j in 0..stencil.layout.n[1] {
+            let (span, o, row) = self.row(i, j, out);
+            let n = row.len();
             let around = Around::of_planes(&stencil.layout, x, j, span);
-            let [diag, m, b] = [&stencil.diag, &self.prolong, b].map(|v| &v[o..o + n]);
+            let [diag, m, b] = [&stencil.diag[o..o + n], &self.prolong[o..o + n], &b[o..o + n]];
             with_weights!(stencil, o, n, w => residual(w, diag, m, &around, b, row));
-        });
+        }
+    }
+
+    /// `x + scale m P z`, with scratch for a coarse and a fine row.
+    #[inline(always)]
+    fn correct(&self, i: usize, below: &Layout, [x, z]: [&[f32]; 2], [coarse, fine]: [&mut [f32]; 2], out: &mut [f32]) {
+        for j in 0..self.stencil.layout.n[1] {
+            let (span, o, row) = self.row(i, j, out);
+            if row.is_empty() {
+                continue;
+            }
+            interpolate_rows(self.halved, below, z, [i, j], coarse);
+            interpolate_row(self.halved[2], coarse, &mut fine[..self.stencil.layout.n[2]]);
+            let n = row.len();
+            let (m, x, v) = (&self.prolong[o..o + n], &x[o..o + n], &fine[span]);
+            for k in 0..n {
+                row[k] = x[k] + self.coarse_scale * m[k] * v[k];
+            }
+        }
     }
 }
 
@@ -206,7 +224,7 @@ impl Level {
         let (layout, below) = (self.parts.stencil.layout, coarse.parts.stencil.layout);
         let planes = layout.plane;
         let (parts, b) = (&self.parts, &self.b);
-        let (halved, scale, x, correction) = (parts.halved, parts.coarse_scale, &self.x, &coarse.z);
+        let (x, correction) = (&self.x, &coarse.z);
         let wants_sums = !sums.is_empty();
         let stride = usize::from(wants_sums);
         let outputs = (
@@ -221,16 +239,7 @@ impl Level {
             let known = |s: isize| (start - (count - s)).max(0)..(end + (count - s)).min(n);
             for t in known(0).start..end + count {
                 if known(0).contains(&t) {
-                    let out = sweeps[0].get_mut(t);
-                    parts.for_rows(t as usize, out, |j, span, o, out| {
-                        let line = &mut line[..layout.n[2]];
-                        interpolate_rows(halved, &below, correction, [t as usize, j], row);
-                        interpolate_row(halved[2], row, layout.n[2], |k, v| line[k] = v);
-                        let (m, x, v) = (&parts.prolong[o..o + span.len()], &x[o..o + span.len()], &line[span.clone()]);
-                        for k in 0..span.len() {
-                            out[k] = x[k] + scale * m[k] * v[k];
-                        }
-                    });
+                    parts.correct(t as usize, &below, [x, correction], [row, line], sweeps[0].get_mut(t));
                 }
                 for s in 1..=count {
                     let i = t - s;
@@ -248,12 +257,12 @@ impl Level {
                     let out = &mut z.data[p * layout.plane..(p + 1) * layout.plane];
                     parts.sweep(i as usize, omega, b, from, out);
                     if wants_sums {
-                        let row = |j: usize| {
+                        sums.data[p] = 0.0;
+                        for j in 0..layout.n[1] {
                             let (o, span) = (layout.in_plane(j), parts.span(i as usize, j));
                             let b = &b[(i as usize + 1) * layout.plane + o..];
-                            dot(&out[o..][span.clone()], &b[span])
-                        };
-                        sums.data[p] = (0..layout.n[1]).map(row).sum();
+                            sums.data[p] += dot(&out[o..][span.clone()], &b[span]);
+                        }
                     }
                 }
             }

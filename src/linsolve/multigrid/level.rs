@@ -1,11 +1,11 @@
 //! The levels of the hierarchy: what a coarse cell is, and which weights its faces have.
 
-use super::super::cells::{Cell, Layout};
+use super::super::cells::{Cell, LEAD, Layout, VECTOR};
 use super::super::poisson::{DirichletFace, Poisson, with_matrix};
 use super::super::pool::Pool;
 use super::super::stencil::Stencil;
 use super::cycle::Scratch;
-use super::transfer::interpolate_plane_row;
+use super::transfer::{interpolate_row, interpolate_rows};
 
 /// What a level does not change during a solve: its stencil in single precision and the smoother's data.
 pub(crate) struct Parts {
@@ -22,7 +22,7 @@ pub(crate) struct Parts {
     pub coarse_scale: f32,
     /// Axes along which the next level has half as many cells.
     pub halved: [bool; 3],
-    /// First and one past the last unknown of each row.
+    /// First and one past the last unknown of each row, rounded outwards to whole vectors.
     pub spans: Vec<[u32; 2]>,
 }
 
@@ -131,13 +131,13 @@ impl Parts {
                 best.fill(0);
                 for p in children(0, i) {
                     for q in children(1, j) {
-                        let start = p * fine.plane + q * fine.row + super::super::cells::LEAD - 1;
+                        let start = p * fine.plane + q * fine.row + LEAD - 1;
                         for (b, &f) in best.iter_mut().zip(&self.flags[start..]) {
                             *b = (*b).max(rank(f));
                         }
                     }
                 }
-                let start = i * layout.plane + j * layout.row + super::super::cells::LEAD - 1;
+                let start = i * layout.plane + j * layout.row + LEAD - 1;
                 for k in 0..layout.n[2] + 2 {
                     let [p, q] = children(2, k);
                     flags[start + k] = [0u8, 2, 1][best[p].max(best[q]) as usize];
@@ -188,7 +188,8 @@ impl Parts {
         let mut factors = vec![0.0; fine.len()];
         let (mut row, mut out) = (vec![0.0; layout.n[2] + 2], vec![0.0; fine.n[2]]);
         for (i, j) in rows(fine.n) {
-            interpolate_plane_row(self.halved, layout, &open, [i, j], &mut row, &mut out);
+            interpolate_rows(self.halved, layout, &open, [i, j], &mut row);
+            interpolate_row(self.halved[2], &row, &mut out);
             let o = fine.at(i, j);
             for (k, &w) in out.iter().enumerate() {
                 factors[o + k] = if self.stencil.diag[o + k] > 0.0 && w > 0.0 { 1.0 / w } else { 0.0 };
@@ -227,8 +228,9 @@ pub(crate) fn rows(n: [usize; 3]) -> impl Iterator<Item = (usize, usize)> + Clon
     (0..n[0]).flat_map(move |i| (0..n[1]).map(move |j| (i, j)))
 }
 
+/// A row without a remainder is twice as fast as one with; what is beyond the unknowns has zero coefficients.
 fn span(diag: &[f32]) -> [u32; 2] {
     let start = diag.iter().position(|&d| d > 0.0).unwrap_or(0);
     let end = diag.iter().rposition(|&d| d > 0.0).map_or(0, |k| k + 1);
-    [start as u32, end as u32]
+    [(start - start % VECTOR) as u32, end.next_multiple_of(VECTOR) as u32]
 }

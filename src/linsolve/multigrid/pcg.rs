@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::krylov::{Start, begin, finish};
 use super::super::operator::{Operator, Preconditioner, Solver, check_lengths};
 use super::super::poisson::{Poisson, with_matrix};
 use super::super::pool::{Planes, Pool};
@@ -162,7 +163,7 @@ impl MultigridPcg {
                 *s = 0.0;
                 let planes = three_planes(&layout, p, i);
                 for j in 0..layout.n[1] {
-                    let [start, end] = spans[i * layout.n[1] + j].map(|k| k as usize);
+                    let [start, end] = spans[i * layout.n[1] + j].map(|k| (k as usize).min(layout.n[2]));
                     let (o, n) = (layout.at(i, j) + start, end - start);
                     let around = Around::of_planes(&layout, planes, j, start..end);
                     let line = &mut line[..n];
@@ -196,7 +197,7 @@ impl MultigridPcg {
                 let mut sum = 0.0;
                 let planes = three_planes(&layout, p, i);
                 for j in 0..n[1] {
-                    let [start, end] = spans[i * n[1] + j].map(|k| k as usize);
+                    let [start, end] = spans[i * n[1] + j].map(|k| (k as usize).min(n[2]));
                     let (o, len) = (layout.at(i, j) + start, end - start);
                     let around = Around::of_planes(&layout, planes, j, start..end);
                     let line = &mut line[..len];
@@ -224,7 +225,7 @@ impl MultigridPcg {
         // Every cycle sees numbers of order one, whatever the unit of `b`.
         let scale = norm;
         self.load_residual(scale);
-        let (mut rz_old, mut beta) = (0.0, 0.0);
+        let (mut rz_old, mut alpha, mut beta) = (0.0, 0.0, 0.0);
         let mut progress = Progress::new(norm);
         let inverse_scale = 1.0 / self.multigrid.problem.scale;
         while self.report.iterations < self.options.max_iterations {
@@ -238,6 +239,7 @@ impl MultigridPcg {
             }
             if rz_old > 0.0 {
                 beta = rz / rz_old;
+                self.lanczos.push(alpha, beta);
             }
             rz_old = rz;
             self.update_direction(beta);
@@ -245,8 +247,7 @@ impl MultigridPcg {
             if !(curvature > 0.0) {
                 return if curvature.is_finite() { Stop::IndefiniteOperator } else { Stop::NotFinite };
             }
-            let alpha = rz / curvature;
-            self.lanczos.push(alpha, 0.0);
+            alpha = rz / curvature;
             let norm = self.step(alpha * scale * inverse_scale, alpha * scale, scale, x);
             self.report.iterations += 1;
             self.report.history.push(norm / b_norm);
@@ -261,63 +262,37 @@ impl MultigridPcg {
     }
 
     fn run(&mut self, b: &[f64], x: &mut [f64]) {
-        let start = Instant::now();
-        self.report.restart();
         self.lanczos.restart();
         let problem = self.multigrid.problem.clone();
-        if !b.iter().chain(x.iter()).all(|v| v.is_finite()) {
-            self.report.stop = Stop::NotFiniteInput;
+        let begun = begin(&problem, &self.options, &mut self.report, b, x, &mut self.r);
+        let Some(Start { b_norm, target }) = begun else {
             return;
-        }
-        self.report.incompatibility = problem.incompatibility(b);
-        if self.report.incompatibility > self.options.max_incompatibility {
-            self.report.stop = Stop::IncompatibleRhs;
-            return;
-        }
-        problem.project(x);
-        // The norm of the projected b first, into the same memory as the residual.
-        let starts_at_zero = x.iter().all(|&v| v == 0.0);
-        self.r.copy_from_slice(b);
-        problem.project(&mut self.r);
-        let b_norm = self.r.iter().map(|v| v * v).sum::<f64>().sqrt();
-        let target = self.options.target(b_norm);
-        let mut norm = if starts_at_zero { b_norm } else { self.true_residual(b, x) };
-        let unit = if b_norm > 0.0 { b_norm } else { 1.0 };
-        self.report.history.push(norm / unit);
-        self.report.stop = if norm <= target { Stop::Converged } else { Stop::MaxIterations };
-        // The carried residual drifts from the true one by round-off: where the tolerance is that tight, start again.
-        for _ in 0..4 {
-            if norm <= target || self.report.iterations >= self.options.max_iterations {
-                break;
-            }
+        };
+        let mut norm = self.true_residual(b, x);
+        self.report.history.push(norm / b_norm);
+        while norm > target && self.report.iterations < self.options.max_iterations {
             let before = norm;
-            self.report.stop = self.iterate(target, unit, norm, x);
+            self.report.stop = self.iterate(target, b_norm, norm, x);
             problem.project(x);
             norm = self.true_residual(b, x);
-            if self.report.stop != Stop::Converged {
-                break;
-            }
-            if norm > target {
-                self.report.stop = Stop::Stagnated;
-            } else {
-                self.report.stop = Stop::Converged;
-            }
-            if norm > 0.5 * before {
+            // The carried residual drifts from the true one by round-off: go on from the true one while that helps.
+            if self.report.stop != Stop::Converged || !(norm < 0.5 * before) {
                 break;
             }
         }
-        self.report.residual = norm;
-        self.report.relative_residual = norm / unit;
+        finish(&mut self.report, norm, b_norm, target);
         self.report.condition = self.lanczos.condition();
-        self.report.solve_seconds = start.elapsed().as_secs_f64();
     }
 }
 
 impl Solver for MultigridPcg {
     fn solve(&mut self, b: &[f64], x: &mut [f64]) -> Result<&Report> {
         check_lengths(self.multigrid.problem.cells(), b, x)?;
+        let start = Instant::now();
+        self.report.restart();
         let pool = self.multigrid.pool.clone();
         pool.enter(|| self.run(b, x));
+        self.report.solve_seconds = start.elapsed().as_secs_f64();
         Ok(&self.report)
     }
 }

@@ -27,37 +27,22 @@ pub(crate) fn interpolate_rows(halved: [bool; 3], coarse: &Layout, z: &[f32], [i
     }
 }
 
-/// Calls `put(k, value)` with the values of a fine row, interpolated from a coarse row with its halo cells.
+/// Interpolates along the last axis, from a coarse row with its halo cells.
 #[inline(always)]
-pub(crate) fn interpolate_row(is_halved: bool, row: &[f32], n: usize, mut put: impl FnMut(usize, f32)) {
+pub(crate) fn interpolate_row(is_halved: bool, coarse: &[f32], fine: &mut [f32]) {
+    let n = fine.len();
     if !is_halved {
-        for k in 0..n {
-            put(k, row[k + 1]);
-        }
+        fine.copy_from_slice(&coarse[1..=n]);
         return;
     }
-    let pairs = n / 2;
-    let row = &row[..pairs + 1 + (n % 2).max(1)];
-    for c in 0..pairs {
-        put(2 * c, 0.75 * row[c + 1] + 0.25 * row[c]);
-        put(2 * c + 1, 0.75 * row[c + 1] + 0.25 * row[c + 2]);
+    let row = &coarse[..n / 2 + 2];
+    let (pairs, last) = fine.as_chunks_mut::<2>();
+    for c in 0..n / 2 {
+        pairs[c] = [0.75 * row[c + 1] + 0.25 * row[c], 0.75 * row[c + 1] + 0.25 * row[c + 2]];
     }
-    if n % 2 == 1 {
-        put(n - 1, 0.75 * row[pairs + 1] + 0.25 * row[pairs]);
+    if let [last] = last {
+        *last = 0.75 * row[n / 2 + 1] + 0.25 * row[n / 2];
     }
-}
-
-/// A whole fine row, with scratch `row`.
-pub(crate) fn interpolate_plane_row(
-    halved: [bool; 3],
-    coarse: &Layout,
-    z: &[f32],
-    at: [usize; 2],
-    row: &mut [f32],
-    out: &mut [f32],
-) {
-    interpolate_rows(halved, coarse, z, at, row);
-    interpolate_row(halved[2], row, out.len(), |k, v| out[k] = v);
 }
 
 /// Restricts a fine plane along axes 1 and 2 to a coarse one (padded layouts both); the weights of a coarse value sum to one.
