@@ -88,10 +88,6 @@ impl Pool {
         Ok(Self { pool, threads, isa })
     }
 
-    pub fn threads(&self) -> usize {
-        self.threads
-    }
-
     /// Runs `f` on a thread of the pool, from where [`Pool::run`] starts faster.
     pub fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         match &self.pool {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::cells::{LEAD, Layout};
+use super::cells::Layout;
 use crate::field::Real;
 
 /// Coefficients in the padded layout. Arithmetic is in `T`; the diagonal may be kept in less where that is exact.
@@ -199,16 +199,4 @@ impl<D: Copy + Into<f64> + Sync> Stencil<f64, D> {
             with_weights!(self, at, len, w => apply(w, &self.diag[at..at + len], &around, scale, &mut y[piece]));
         }
     }
-}
-
-/// Cells of row `j` of a padded plane.
-#[inline(always)]
-pub(crate) fn row_of<'a, T>(layout: &Layout, plane: &'a [T], j: usize) -> &'a [T] {
-    &plane[layout.in_plane(j)..][..layout.n[2]]
-}
-
-/// As [`row_of`], from the last halo cell before the row to the pad after it.
-#[inline(always)]
-pub(crate) fn row_with_pad<'a, T>(layout: &Layout, plane: &'a mut [T], j: usize) -> &'a mut [T] {
-    &mut plane[layout.in_plane(j)..][..layout.row - LEAD]
 }
