@@ -30,15 +30,8 @@ struct Arguments {
 }
 
 fn arguments() -> anyhow::Result<Arguments> {
-    let mut a = Arguments {
-        sizes: Vec::new(),
-        threads: 2,
-        tolerance: 1e-8,
-        repeats: 3,
-        scene: None,
-        method: None,
-        peer: None,
-    };
+    let mut a =
+        Arguments { sizes: Vec::new(), threads: 2, tolerance: 1e-8, repeats: 3, scene: None, method: None, peer: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| anyhow::anyhow!("{word} needs a value"));
@@ -123,7 +116,9 @@ fn main() -> anyhow::Result<()> {
         ("CG", Method::Cg),
     ];
     println!("tolerance {:e}, {} threads; seconds, best of up to {}", a.tolerance, a.threads, a.repeats);
-    println!("| scene      |   n | method               | 1e-4 / 1e-6 /  all | set-up   | wall     | cpu      | residual | B/cell |");
+    println!(
+        "| scene      |   n | method               | 1e-4 / 1e-6 /  all | set-up   | wall     | cpu      | residual | B/cell |"
+    );
     for &size in &a.sizes {
         for scene in Scene::ALL.into_iter().filter(|s| a.scene.as_ref().is_none_or(|name| s.name() == name)) {
             let shape = [size; 3];

@@ -67,6 +67,8 @@ pub(crate) struct Layout {
     pub row: usize,
     /// Elements from a plane to the next.
     pub plane: usize,
+    /// Whether there is no axis 1 at all, not even walls along it.
+    pub is_2d: bool,
 }
 
 /// Single-precision elements that rows are padded to.
@@ -76,10 +78,10 @@ pub(crate) const VECTOR: usize = 16;
 pub(crate) const LEAD: usize = VECTOR;
 
 impl Layout {
-    pub fn new(n: [usize; 3]) -> Self {
+    pub fn new(n: [usize; 3], is_2d: bool) -> Self {
         // The pad between two rows holds the right halo of one (its first element) and the left halo of the next (its last).
         let row = n[2].next_multiple_of(VECTOR) + LEAD;
-        Self { n, row, plane: (n[1] + 2) * row }
+        Self { n, row, plane: (n[1] + 2) * row, is_2d }
     }
 
     /// Elements of an array, halo included.
@@ -117,7 +119,7 @@ mod tests {
     #[test]
     fn halo_cells_of_neighbouring_rows_do_not_share_memory() {
         for n2 in [1, 7, 8, 9, 128] {
-            let layout = Layout::new([3, 4, n2]);
+            let layout = Layout::new([3, 4, n2], false);
             let mut seen = vec![false; layout.len()];
             for i in 0..5 {
                 for j in 0..6 {

@@ -52,7 +52,8 @@ impl Deflation {
         }
         let per_axis = boxes(size);
         let count = per_axis.iter().product();
-        let block = |i: usize, j: usize, k: usize| ((i / size * per_axis[1] + j / size) * per_axis[2] + k / size) as u32;
+        let block =
+            |i: usize, j: usize, k: usize| ((i / size * per_axis[1] + j / size) * per_axis[2] + k / size) as u32;
         let mut blocks = vec![u32::MAX; problem.cells()];
         let mut e = vec![0.0; count * count];
         for (row, (i, j)) in (0..n[0]).flat_map(|i| (0..n[1]).map(move |j| (i, j))).enumerate() {
@@ -60,7 +61,8 @@ impl Deflation {
                 let here = block(i, j, k);
                 blocks[row * n[2] + k] = here;
                 // Faces inside a block cancel in the sum; those between two blocks are the off-diagonal entries.
-                let before = [(i > 0).then(|| (i - 1, j, k)), (j > 0).then(|| (i, j - 1, k)), (k > 0).then(|| (i, j, k - 1))];
+                let before =
+                    [(i > 0).then(|| (i - 1, j, k)), (j > 0).then(|| (i, j - 1, k)), (k > 0).then(|| (i, j, k - 1))];
                 for (axis, (p, q, r)) in before.into_iter().enumerate().filter_map(|(a, cell)| Some((a, cell?))) {
                     let there = block(p, q, r);
                     if there != here && problem.runs.component(p * n[1] + q, r).is_some() {

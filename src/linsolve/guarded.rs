@@ -235,7 +235,8 @@ impl<O: Operator, M: Preconditioner, D: Direction> Guarded<O, M, D> {
     }
 
     fn run(&mut self, b: &[f64], x: &mut [f64]) {
-        let Some(Start { b_norm, target }) = begin(&self.operator, &self.options, &mut self.report, b, x, &mut self.r) else {
+        let Some(Start { b_norm, target }) = begin(&self.operator, &self.options, &mut self.report, b, x, &mut self.r)
+        else {
             return;
         };
         self.kept.iter_mut().for_each(|kept| kept.energy = 0.0);

@@ -72,7 +72,8 @@ impl Preconditioner for IncompleteCholesky {
             let r = &r[row * n2..(row + 1) * n2];
             for c in span {
                 let o = at(row) + c;
-                let known = w(0, o) * k[o - s0] * t[o - s0] + w(1, o) * k[o - s1] * t[o - s1] + w(2, o) * k[o - s2] * t[o - s2];
+                let known =
+                    w(0, o) * k[o - s0] * t[o - s0] + w(1, o) * k[o - s1] * t[o - s1] + w(2, o) * k[o - s2] * t[o - s2];
                 t[o] = (r[c] + known) * k[o];
             }
         }

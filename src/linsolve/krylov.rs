@@ -233,7 +233,8 @@ impl<O: Operator, M: Preconditioner> Krylov<O, M> {
 
     fn run(&mut self, b: &[f64], x: &mut [f64]) {
         self.lanczos.restart();
-        let Some(Start { b_norm, target }) = begin(&self.operator, &self.options, &mut self.report, b, x, &mut self.r) else {
+        let Some(Start { b_norm, target }) = begin(&self.operator, &self.options, &mut self.report, b, x, &mut self.r)
+        else {
             return;
         };
         let mut norm = self.true_residual(b, x);

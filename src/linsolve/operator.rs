@@ -222,7 +222,8 @@ fn check_symmetry(
         return Err(Error::parameter(name, format!("u.Au = {:.3e}", uau.min(vav)), "must be positive semidefinite"));
     }
     // For a nonsymmetric part N, u.Nv is of the size ||Nv|| ||u|| / sqrt(n): compare with that, not with u.Au alone.
-    let scale = (dot(&u, &u) * dot(&av, &av)).sqrt().max((dot(&v, &v) * dot(&au, &au)).sqrt()) / (n.max(1) as f64).sqrt();
+    let scale =
+        (dot(&u, &u) * dot(&av, &av)).sqrt().max((dot(&v, &v) * dot(&au, &au)).sqrt()) / (n.max(1) as f64).sqrt();
     if (uav - vau).abs() > 1e-5 * scale {
         let value = format!("u.Av - v.Au = {:.3e}, of {scale:.3e}", uav - vau);
         return Err(Error::parameter(name, value, "must be symmetric"));

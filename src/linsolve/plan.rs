@@ -137,7 +137,9 @@ impl Inner {
         let start = Instant::now();
         let (preconditioner, deflation): (Box<dyn Preconditioner>, _) = match method {
             Method::Auto if problem.as_box().is_some() => return Self::plan(problem, &Method::Direct, options),
-            Method::Auto | Method::Multigrid => return Self::plan(problem, &Method::MultigridWith(Cycle::default()), options),
+            Method::Auto | Method::Multigrid => {
+                return Self::plan(problem, &Method::MultigridWith(Cycle::default()), options);
+            }
             Method::MultigridWith(cycle) => {
                 return Ok(Self::Multigrid(Box::new(MultigridPcg::plan(problem, cycle, options)?)));
             }

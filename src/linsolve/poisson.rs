@@ -143,12 +143,7 @@ impl Poisson {
         Self::build(cells, spacing, walls, Some(beta))
     }
 
-    fn build(
-        cells: ArrayViewD<Cell>,
-        spacing: &[f64],
-        walls: Walls,
-        beta: Option<&[ArrayViewD<f64>]>,
-    ) -> Result<Self> {
+    fn build(cells: ArrayViewD<Cell>, spacing: &[f64], walls: Walls, beta: Option<&[ArrayViewD<f64>]>) -> Result<Self> {
         let shape = cells.shape().to_vec();
         let dim = shape.len();
         if !(2..=3).contains(&dim) || shape.contains(&0) {
@@ -168,7 +163,7 @@ impl Poisson {
         for ((&a, &m), h) in axes_of(dim).iter().zip(&shape).zip(spacing) {
             (n[a], axis[a]) = (m, 1.0 / (h * h));
         }
-        let layout = Layout::new(n);
+        let layout = Layout::new(n, dim == 2);
         let flags = padded_flags(cells, walls, &layout, dim);
         let (scale, matrix) = match beta {
             None => {
@@ -192,8 +187,20 @@ impl Poisson {
         let zeros = vec![0.0; n[2]];
         let (spacing, runs) = (spacing.to_vec(), Runs::default());
         let (dirichlet, components) = (Vec::new(), Vec::new());
-        let mut problem =
-            Self { shape, spacing, walls, layout, flags, scale, matrix, dirichlet, runs, components, zeros, sums: Mutex::default() };
+        let mut problem = Self {
+            shape,
+            spacing,
+            walls,
+            layout,
+            flags,
+            scale,
+            matrix,
+            dirichlet,
+            runs,
+            components,
+            zeros,
+            sums: Mutex::default(),
+        };
         vectorize(Isa::detect(), || {
             problem.find_dirichlet();
             problem.find_components();
@@ -443,7 +450,8 @@ where
             let (pairs, here) = ([pair(0), pair(1), pair(2)], &flags[o..o + n[2]]);
             let out = &mut diag[o..o + n[2]];
             for k in 0..n[2] {
-                let weight = |a: usize| axis[a] * f64::from(u8::from(pairs[a].0[k] != 0) + u8::from(pairs[a].1[k] != 0));
+                let weight =
+                    |a: usize| axis[a] * f64::from(u8::from(pairs[a].0[k] != 0) + u8::from(pairs[a].1[k] != 0));
                 let d = weight(0) + weight(1) + weight(2);
                 out[k] = D::of(if here[k] == Cell::Fluid as u8 { d } else { 0.0 });
             }

@@ -230,9 +230,7 @@ impl Lanczos {
     }
 
     fn ritz(&self, index: usize) -> f64 {
-        let radius = |k: usize| {
-            self.off.get(k).copied().unwrap_or(0.0) + if k > 0 { self.off[k - 1] } else { 0.0 }
-        };
+        let radius = |k: usize| self.off.get(k).copied().unwrap_or(0.0) + if k > 0 { self.off[k - 1] } else { 0.0 };
         let top = (0..self.diagonal.len()).map(|k| self.diagonal[k] + radius(k)).fold(0.0, f64::max);
         let (mut low, mut high) = (0.0, top);
         for _ in 0..60 {

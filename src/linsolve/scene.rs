@@ -63,8 +63,12 @@ impl Scene {
             Self::OpenBox | Self::ClosedBox | Self::Surface => false,
         };
         let surface = match self {
-            Self::Pillars => 0.35 + if x < 0.4 { 0.25 } else { 0.0 } + 0.06 * (9.0 * x + 4.0 * y).sin() * (7.0 * y).cos(),
-            Self::Surface => 0.5 + 0.2 * (11.0 * x + 3.0 * y).sin() * (8.0 * y).cos() + 0.1 * (23.0 * x).sin() * (19.0 * y).sin(),
+            Self::Pillars => {
+                0.35 + if x < 0.4 { 0.25 } else { 0.0 } + 0.06 * (9.0 * x + 4.0 * y).sin() * (7.0 * y).cos()
+            }
+            Self::Surface => {
+                0.5 + 0.2 * (11.0 * x + 3.0 * y).sin() * (8.0 * y).cos() + 0.1 * (23.0 * x).sin() * (19.0 * y).sin()
+            }
             _ => f64::INFINITY,
         };
         match (is_solid, z > surface) {

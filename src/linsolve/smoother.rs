@@ -55,7 +55,8 @@ impl Smoother {
             return Err(Error::parameter("ratio", ratio, "must be > 1 and finite"));
         }
         let (low, high) = (JACOBI_BOUND / ratio, JACOBI_BOUND);
-        let root = |k: usize| 0.5 * (high + low) + 0.5 * (high - low) * ((2 * k + 1) as f64 * PI / (2 * sweeps) as f64).cos();
+        let root =
+            |k: usize| 0.5 * (high + low) + 0.5 * (high - low) * ((2 * k + 1) as f64 * PI / (2 * sweeps) as f64).cos();
         Self::new(&(0..sweeps).map(|k| 1.0 / root(k)).collect::<Vec<_>>())
     }
 

@@ -33,8 +33,8 @@ impl<'a, X> Around<'a, X> {
     pub fn of_planes(layout: &Layout, planes: [&'a [X]; 3], j: usize, span: Range<usize>) -> Self {
         let (q, n) = (layout.in_plane(j) + span.start, span.len());
         let [before, here, after] = planes;
-        // A grid of one row a plane has no neighbours along axis 1; the row itself stands in, with weight zero.
-        let step = if layout.n[1] > 1 { layout.row } else { 0 };
+        // A 2-D grid has no neighbours along axis 1; the row itself stands in, with weight zero.
+        let step = if layout.is_2d { 0 } else { layout.row };
         Self {
             centre: &here[q..q + n],
             low: [&before[q..q + n], &here[q - step..q - step + n], &here[q - 1..q - 1 + n]],
@@ -147,13 +147,7 @@ pub(crate) fn residual(w: impl Weights<f32>, diag: &[f32], m: &[f32], x: &Around
 
 /// `y = x + omega s (b - A x)`, with `s` zero where the cell is no unknown.
 #[inline(always)]
-pub(crate) fn sweep(
-    w: impl Weights<f32>,
-    [diag, s, b]: [&[f32]; 3],
-    omega: f32,
-    x: &Around<f32>,
-    y: &mut [f32],
-) {
+pub(crate) fn sweep(w: impl Weights<f32>, [diag, s, b]: [&[f32]; 3], omega: f32, x: &Around<f32>, y: &mut [f32]) {
     let n = x.centre.len();
     let (diag, s, b, y) = (&diag[..n], &s[..n], &b[..n], &mut y[..n]);
     for k in 0..n {

@@ -142,11 +142,7 @@ impl Parts {
 /// Planes `i - 1`, `i`, `i + 1`; zero beyond the walls.
 #[inline(always)]
 fn three<'a>(ring: &'a Ring, zero: &'a [f32], i: isize, n: isize) -> [&'a [f32]; 3] {
-    [
-        if i > 0 { ring.get(i - 1) } else { zero },
-        ring.get(i),
-        if i + 1 < n { ring.get(i + 1) } else { zero },
-    ]
+    [if i > 0 { ring.get(i - 1) } else { zero }, ring.get(i), if i + 1 < n { ring.get(i + 1) } else { zero }]
 }
 
 impl Level {
@@ -211,8 +207,15 @@ impl Level {
                     last == i
                 }) {
                     let child = 2 * (first + c) as isize;
-                    let plane = |f: isize, w: f32| (w, if (0..n).contains(&f) { restricted.get(f) } else { &zero[..below.plane] });
-                    let parts = [plane(child - 1, 0.125), plane(child, 0.375), plane(child + 1, 0.375), plane(child + 2, 0.125)];
+                    let plane = |f: isize, w: f32| {
+                        (w, if (0..n).contains(&f) { restricted.get(f) } else { &zero[..below.plane] })
+                    };
+                    let parts = [
+                        plane(child - 1, 0.125),
+                        plane(child, 0.375),
+                        plane(child + 1, 0.375),
+                        plane(child + 2, 0.125),
+                    ];
                     masked(&below, first + c, mask, parts, &mut coarse_b.data[out(c)]);
                 }
             }

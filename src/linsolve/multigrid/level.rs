@@ -48,21 +48,13 @@ impl Parts {
         let layout = stencil.layout;
         let n = layout.n;
         let smooth = stencil.diag.iter().map(|&d| if d > 0.0 { 1.0 / d } else { 0.0 }).collect();
-        let spans = (0..n[0] * n[1]).map(|row| span(&stencil.diag[layout.at(row / n[1], row % n[1])..][..n[2]])).collect();
+        let spans =
+            (0..n[0] * n[1]).map(|row| span(&stencil.diag[layout.at(row / n[1], row % n[1])..][..n[2]])).collect();
         // Axes with weak coupling are left alone (semi-coarsening): point smoothers do not reach across them.
         let present = |a: usize| n[a] > 1;
         let strongest = (0..3).filter(|&a| present(a)).map(|a| stencil.axis[a]).fold(0.0, f32::max);
         let halved = std::array::from_fn(|a| present(a) && stencil.axis[a] > 0.4 * strongest);
-        Self {
-            flags,
-            smooth,
-            prolong: Vec::new(),
-            weights: weights.to_vec(),
-            coarse_scale,
-            halved,
-            spans,
-            stencil,
-        }
+        Self { flags, smooth, prolong: Vec::new(), weights: weights.to_vec(), coarse_scale, halved, spans, stencil }
     }
 
     /// The level of the problem itself.
@@ -84,7 +76,8 @@ impl Parts {
     /// The next level. `ratio` are the cells of the finest level in one of the new level, per axis.
     pub fn coarsen(&mut self, dirichlet: &[DirichletFace], ratio: [usize; 3], weights: &[f32], scale: f32) -> Self {
         let fine = &self.stencil.layout;
-        let layout = Layout::new(std::array::from_fn(|a| if self.halved[a] { fine.n[a].div_ceil(2) } else { fine.n[a] }));
+        let n = std::array::from_fn(|a| if self.halved[a] { fine.n[a].div_ceil(2) } else { fine.n[a] });
+        let layout = Layout::new(n, fine.is_2d);
         let flags = self.coarse_flags(&layout);
         let faces = self.coarse_faces(&layout, &flags);
         let mut diag = vec![0.0f32; layout.len()];
@@ -157,7 +150,9 @@ impl Parts {
         for (a, face) in faces.iter_mut().enumerate() {
             let step = fine.step(a);
             // A coarse face has the position of the first child's face.
-            let across = |b: usize, c: usize| if a == b { children(b, c).start..children(b, c).start + 1 } else { children(b, c) };
+            let across = |b: usize, c: usize| {
+                if a == b { children(b, c).start..children(b, c).start + 1 } else { children(b, c) }
+            };
             let parts: f32 = (0..3).map(|b| if a != b && self.halved[b] { 2.0 } else { 1.0 }).product();
             let factor = if self.halved[a] { 0.25 } else { 1.0 } / parts;
             for (i, j) in rows(layout.n) {

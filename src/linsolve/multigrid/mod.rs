@@ -27,8 +27,8 @@ use super::pool::{Pool, vectorize};
 use super::smoother::Smoother;
 use crate::error::{Error, Result};
 use crate::spectral::simd::Isa;
-use level::{Level, Parts};
 pub(super) use level::rows;
+use level::{Level, Parts};
 
 /// Unknowns below which a level is solved by a dense inverse.
 const DENSE: usize = 128;
