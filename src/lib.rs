@@ -46,6 +46,7 @@ pub mod initial;
 pub mod nn;
 pub mod optim;
 pub mod operator;
+pub mod linsolve;
 pub mod pde;
 pub mod plot;
 pub mod run;
