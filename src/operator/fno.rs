@@ -199,7 +199,7 @@ impl<T: Real> Operator<T> for Fno<T> {
                     }
                     outputs.push(y);
                     if frame + 1 < frames {
-                        let rest = slice(tape, window, 2, 1..m)?;
+                        let rest = slice(tape, window, &[0..batch, 0..c, 1..m, 0..nx, 0..ny])?;
                         window = concatenate(tape, &[rest, y], 2)?;
                     }
                 }

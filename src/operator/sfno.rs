@@ -108,7 +108,7 @@ impl SfnoConfig {
             let scale = 0.5 / (channels.0 * channels.1) as f64;
             SpectralConfig { channels, modes: modes.clone(), half: Half::First, scale, bias }.init(name, parameters, rng)
         };
-        let norm = GroupNorm::init("norm", width, 1, 1e-7, parameters)?;
+        let norm = GroupNorm::new(parameters, "norm", 1, width, 1e-7)?;
         let lift = PointwiseConfig::linear(width, width).init("lift", parameters, rng);
         let (mut convolutions, mut local) = (Vec::new(), Vec::new());
         for layer in 0..=self.layers {
