@@ -168,7 +168,7 @@ mod tests {
             crc = (crc >> 1) ^ (0x82F6_3B78 * carry);
         }
         let crc = !crc;
-        ((crc >> 15) | (crc << 17)).wrapping_add(0xA282_EAD8)
+        crc.rotate_right(15).wrapping_add(0xA282_EAD8)
     }
 
     #[test]
