@@ -152,7 +152,7 @@ pub struct PaperEstimate {
 /// }).into_dyn();
 /// let mut estimator = Estimator::plan(&pde, &grid, &time, &EstimatorOptions::default())?;
 /// let start = exact.index_axis(Axis(0), 0);
-/// assert!(estimator.coupled(start, exact.view())?.relative() < 1e-7);
+/// assert!(estimator.coupled(start.clone(), exact.view())?.relative() < 1e-7);
 /// assert!(estimator.coupled(start, (1.01 * &exact).view())?.relative() > 0.005);
 /// # Ok::<(), parseval::Error>(())
 /// ```
@@ -320,7 +320,8 @@ impl Estimator {
     /// `2 advector int |grad u|_inf dt` of a prediction: by how much its error may grow, as the logarithm of its square.
     ///
     /// `advector` bounds `|v_e| / |e|`, where `v_e` is the velocity that an error `e` carries: `L / 2 pi` for vorticity on
-    /// a box of side `L`, 1 if the state is the velocity itself. The supremum is taken over the grid and all components.
+    /// a box of side `L`, 1 if the state is the velocity itself. `|grad u|` is the root of the sum
+    /// over components and axes, its supremum is taken over the grid.
     ///
     /// # Errors
     ///
@@ -332,7 +333,7 @@ impl Estimator {
             .axis_iter(Axis(0))
             .map(|u| {
                 let gradient = derivatives.gradient(u);
-                let square = gradient.mapv(|g| g * g).sum_axis(Axis(1));
+                let square = gradient.mapv(|g| g * g).sum_axis(Axis(1)).sum_axis(Axis(0));
                 square.iter().copied().fold(0.0, f64::max).sqrt()
             })
             .collect();

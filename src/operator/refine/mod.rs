@@ -15,8 +15,8 @@
 //! | [`anchors`] | the solver's error-cost curve that every table of a surrogate carries | a march a row |
 //!
 //! A single trajectory is never refined faster than it is marched anew: a Newton sweep contains a march. What the
-//! estimate offers is the decision *which* predictions are good enough to keep, for less than the march would cost: four
-//! tenths of it on 64^2 points with two steps a frame, one eighth on 256^2 with eight. Three numbers answer three questions:
+//! estimate offers is the decision *which* predictions are good enough to keep, for less than the march would cost: six
+//! tenths of it on 64^2 points with two steps a frame, one tenth on 256^2 with eight. Three numbers answer three questions:
 //!
 //! * [`Estimate::energy_bound`] is a bound of the error, and far too large over many turnover times.
 //! * [`Estimate::error`] is an indicator of the relative error: 1.1 to 2.9 times the true one over a hundred predictions of

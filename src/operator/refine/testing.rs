@@ -1,6 +1,7 @@
 //! Trajectories and errors for the tests of this folder.
 
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use ndarray::{ArrayD, Axis, Slice};
 use rand::{RngExt, SeedableRng};
@@ -128,4 +129,14 @@ pub fn start(trajectory: &ArrayD<f64>) -> ArrayD<f64> {
 /// The frames from `first` on.
 pub fn later(trajectory: &ArrayD<f64>, first: usize) -> ArrayD<f64> {
     trajectory.slice_axis(Axis(0), Slice::from(first..)).to_owned()
+}
+
+/// CPU seconds of this thread so far where the system tells them, else wall seconds: ratios of the former survive a busy
+/// machine.
+pub fn cpu_seconds() -> f64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let nanoseconds = std::fs::read_to_string("/proc/thread-self/schedstat")
+        .ok()
+        .and_then(|s| s.split_whitespace().next()?.parse::<f64>().ok());
+    nanoseconds.map_or_else(|| START.elapsed().as_secs_f64(), |ns| 1e-9 * ns)
 }
