@@ -97,7 +97,7 @@ impl Dd {
     fn series(self, start: usize, step: usize) -> Dd {
         let (mut term, mut sum) = (Dd::ONE, Dd(0.0, 0.0));
         for k in 0..40 {
-            if k >= start && (k - start) % step == 0 {
+            if k >= start && (k - start).is_multiple_of(step) {
                 sum = if (k - start) % 4 == 2 && step == 2 { sum - term } else { sum + term };
             }
             term = term * self / (k as f64 + 1.0).into();
