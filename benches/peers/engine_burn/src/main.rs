@@ -39,7 +39,7 @@ fn param<const D: usize>(values: Vec<f64>, shape: [usize; D], device: &Device) -
 }
 
 fn number<const D: usize>(loss: Tensor<D>) -> f64 {
-    loss.into_data().convert_dtype(DType::F64).to_vec::<f64>().expect("just converted")[0]
+    loss.into_data().convert_dtype(DType::F64).try_to_vec::<f64>().expect("just converted")[0]
 }
 
 fn runner<M: Module + 'static>(
