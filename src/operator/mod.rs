@@ -5,6 +5,7 @@
 //! and repairs it.
 
 mod fno;
+mod predictor;
 pub mod refine;
 mod sfno;
 
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::field::Real;
 
 pub use fno::{Fno, FnoConfig, Time};
+pub use predictor::{Predictor, StepReport, Trainer};
 pub use sfno::{Sfno, SfnoConfig};
 
 /// A map from frames to later frames.
