@@ -3,3 +3,8 @@
 //! Arrays are channels-first, `[batch, channel, points..]`, where the points are space, `x, (y, (z))`, or space-time,
 //! `t, x, y`. A layer holds handles of its parameters and the constants of its plan; its `record` puts operations on a
 //! [`Tape`](crate::autodiff::Tape).
+
+mod convolution;
+mod sums;
+
+pub use convolution::{Convolution, Convolve, Padding};
