@@ -62,17 +62,17 @@ impl<T: Real> Operation<T> for Convolve {
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         let (x, weight) = (inputs[0], inputs[1]);
-        if !(3..=5).contains(&x.len()) {
-            let rule = "must be [batch, channel, points..] with one to three axes of points";
+        if !(3..=5).contains(&x.len()) || x.contains(&0) {
+            let rule = "must be [batch, channel, points..], not empty, with one to three axes of points";
             return Err(Error::parameter("shape of the input of a convolution", format!("{x:?}"), rule));
         }
-        if weight.len() != x.len() || weight[1] != x[1] {
-            let expected: Vec<usize> = [weight[0], x[1]].into_iter().chain(weight.iter().skip(2).copied()).collect();
-            if weight.len() == x.len() {
-                return Err(Error::shape(format!("weight of a convolution of {x:?}"), &expected, weight));
-            }
-            let rule = format!("must have as many axes as the input {x:?}");
+        if weight.len() != x.len() || weight.contains(&0) {
+            let rule = format!("must be [c_out, c_in, kernel..], not empty, with as many axes as the input {x:?}");
             return Err(Error::parameter("shape of the weight of a convolution", format!("{weight:?}"), rule));
+        }
+        if weight[1] != x[1] {
+            let expected: Vec<usize> = [&[weight[0], x[1]], &weight[2..]].concat();
+            return Err(Error::shape(format!("weight of a convolution of {x:?}"), &expected, weight));
         }
         check_kernel(&weight[2..])?;
         for (&k, &n) in weight[2..].iter().zip(&x[2..]) {
@@ -86,7 +86,7 @@ impl<T: Real> Operation<T> for Convolve {
         {
             return Err(Error::shape("bias of a convolution", &weight[..1], bias));
         }
-        Ok([x[0], weight[0]].into_iter().chain(x[2..].iter().copied()).collect())
+        Ok([&[x[0], weight[0]], &x[2..]].concat())
     }
 
     fn forward(&self, workers: &Workers<T>, inputs: &[Tensor<T>], output: &mut [T], _saved: &mut [T]) {
@@ -176,7 +176,7 @@ impl Convolution {
         check_kernel(kernel)?;
         let bound = 1.0 / ((c_in * kernel.iter().product::<usize>()) as f64).sqrt();
         let mut value = || rng.random_range(-bound..bound);
-        let shape: Vec<usize> = [c_out, c_in].into_iter().chain(kernel.iter().copied()).collect();
+        let shape = [&[c_out, c_in], kernel].concat();
         let weight = parameters.add(format!("{name}.weight"), &shape, &mut value);
         let bias = bias.then(|| parameters.add(format!("{name}.bias"), &[c_out], &mut value));
         Ok(Self { weight, bias, padding })

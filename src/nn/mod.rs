@@ -5,6 +5,8 @@
 //! [`Tape`](crate::autodiff::Tape).
 
 mod convolution;
+mod norm;
 mod sums;
 
 pub use convolution::{Convolution, Convolve, Padding};
+pub use norm::{GroupNorm, Normalise};

@@ -191,8 +191,10 @@ impl Geometry {
         }
     }
 
-    /// Cuts a line of a padded tile into pieces of consecutive grid points: calls `piece(at, len, source)`.
-    pub fn line_pieces(&self, origin: usize, len: usize, mut piece: impl FnMut(usize, usize, Option<usize>)) {
+    /// A line of a padded tile that begins at `origin`, cut into pieces of consecutive grid points.
+    pub fn line_pieces(&self, origin: usize) -> Vec<Piece> {
+        let len = self.padded()[2];
+        let mut pieces = Vec::new();
         let mut at = 0;
         while at < len {
             let source = self.source(2, origin, at);
@@ -200,8 +202,18 @@ impl Geometry {
                 Some(z) => (self.points[2] - z).min(len - at),
                 None => (at..len).take_while(|&i| self.source(2, origin, i).is_none()).count(),
             };
-            piece(at, run, source);
+            pieces.push(Piece { at, len: run, source });
             at += run;
         }
+        pieces
     }
+}
+
+/// Consecutive points of a line of a padded tile.
+pub(super) struct Piece {
+    /// Place in the line.
+    pub at: usize,
+    pub len: usize,
+    /// Grid point behind the first; `None` is outside.
+    pub source: Option<usize>,
 }

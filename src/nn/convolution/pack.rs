@@ -7,56 +7,65 @@ use crate::spectral::simd::{Isa, Lanes};
 use crate::stepper::team::Shared;
 
 /// Copies a tile with its halo, `[c_in, padded..]`, so that no window wraps around.
-pub(super) fn gather<T: Real>(geometry: &Geometry, tile: &Tile, x: &[T], out: &mut [T]) {
-    let [px, py, pz] = geometry.padded();
-    let stride = geometry.channel_stride();
-    for c in 0..geometry.c_in {
-        let x = &x[(tile.sample * geometry.c_in + c) * geometry.volume()..][..geometry.volume()];
-        for (row, out) in out[c * stride..][..px * py * pz].chunks_exact_mut(pz).enumerate() {
-            match line(geometry, tile, row / py, row % py) {
-                Some(start) => geometry.line_pieces(tile.origin[2], pz, |at, len, source| match source {
-                    Some(z) => copy(&x[start + z..][..len], &mut out[at..][..len]),
-                    None => out[at..][..len].fill(T::zero()),
-                }),
-                None => out.fill(T::zero()),
+pub(super) fn gather<T: Real>(isa: Isa, geometry: &Geometry, tile: &Tile, x: &[T], out: &mut [T]) {
+    let (pz, stride) = (geometry.padded()[2], geometry.channel_stride());
+    let (lines, pieces) = (lines(geometry, tile), geometry.line_pieces(tile.origin[2]));
+    dispatch!(isa, V => V::<T>::vectorize(#[inline(always)] || {
+        for c in 0..geometry.c_in {
+            let x = &x[(tile.sample * geometry.c_in + c) * geometry.volume()..][..geometry.volume()];
+            for (line, out) in lines.iter().zip(out[c * stride..][..stride].chunks_exact_mut(pz)) {
+                for piece in &pieces {
+                    let out = &mut out[piece.at..][..piece.len];
+                    match (line, piece.source) {
+                        (Some(start), Some(z)) => copy::<V<T>>(&x[start + z..][..piece.len], out),
+                        _ => out.fill(T::zero()),
+                    }
+                }
+            }
+        }
+    }));
+}
+
+/// Copies a tile with its halo and the channel innermost, `[padded.., c_in]`.
+pub(super) fn gather_transposed<T: Real>(isa: Isa, geometry: &Geometry, tile: &Tile, x: &[T], out: &mut [T]) {
+    let (pz, c_in, volume) = (geometry.padded()[2], geometry.c_in, geometry.volume());
+    let x = &x[tile.sample * c_in * volume..][..c_in * volume];
+    let (lines, pieces) = (lines(geometry, tile), geometry.line_pieces(tile.origin[2]));
+    for (line, out) in lines.iter().zip(out.chunks_exact_mut(pz * c_in)) {
+        for piece in &pieces {
+            let out = &mut out[piece.at * c_in..][..piece.len * c_in];
+            match (line, piece.source) {
+                (Some(start), Some(z)) => transpose(isa, &x[start + z..], volume, piece.len, c_in, out),
+                _ => out.fill(T::zero()),
             }
         }
     }
 }
 
-/// Copies a tile with its halo and the channel innermost, `[padded.., c_in]`.
-pub(super) fn gather_transposed<T: Real>(isa: Isa, geometry: &Geometry, tile: &Tile, x: &[T], out: &mut [T]) {
-    let [px, py, pz] = geometry.padded();
-    let (c_in, volume) = (geometry.c_in, geometry.volume());
-    let x = &x[tile.sample * c_in * volume..][..c_in * volume];
-    for (row, out) in out[..px * py * pz * c_in].chunks_exact_mut(pz * c_in).enumerate() {
-        match line(geometry, tile, row / py, row % py) {
-            Some(start) => geometry.line_pieces(tile.origin[2], pz, |at, len, source| {
-                let out = &mut out[at * c_in..][..len * c_in];
-                match source {
-                    Some(z) => transpose(isa, &x[start + z..], volume, len, c_in, out),
-                    None => out.fill(T::zero()),
-                }
-            }),
-            None => out.fill(T::zero()),
-        }
-    }
+/// Where the line of grid points behind each line of a padded tile begins; `None` is outside.
+fn lines(geometry: &Geometry, tile: &Tile) -> Vec<Option<usize>> {
+    let [px, py, _] = geometry.padded();
+    let [_, ny, nz] = geometry.points;
+    let line = |row| {
+        let x = geometry.source(0, tile.origin[0], row / py)?;
+        let y = geometry.source(1, tile.origin[1], row % py)?;
+        Some((x * ny + y) * nz)
+    };
+    (0..px * py).map(line).collect()
 }
 
-/// Where the line of grid points behind row `(i, j)` of a padded tile begins; `None` is outside.
-fn line(geometry: &Geometry, tile: &Tile, i: usize, j: usize) -> Option<usize> {
-    let x = geometry.source(0, tile.origin[0], i)?;
-    let y = geometry.source(1, tile.origin[1], j)?;
-    Some((x * geometry.points[1] + y) * geometry.points[2])
-}
-
-/// Copies that are mostly of one or two values at the ends of a line, or else of a whole line.
-#[inline]
-fn copy<T: Copy>(from: &[T], to: &mut [T]) {
-    if from.len() < 8 {
+/// Copies of one or two values at the ends of a line, or of a whole line: all too short for the system's routine.
+#[inline(always)]
+fn copy<V: Lanes>(from: &[V::Real], to: &mut [V::Real]) {
+    let len = from.len().min(to.len());
+    if len < V::WIDTH {
         from.iter().zip(to).for_each(|(from, to)| *to = *from);
-    } else {
-        to.copy_from_slice(from);
+        return;
+    }
+    for i in (0..len).step_by(V::WIDTH) {
+        let i = i.min(len - V::WIDTH);
+        // SAFETY: the vector ends inside; the last one overlaps the one before.
+        unsafe { V::load(from.as_ptr().add(i)).store(to.as_mut_ptr().add(i)) };
     }
 }
 

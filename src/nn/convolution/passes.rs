@@ -57,7 +57,7 @@ pub(super) fn convolve<T: Real>(
     workers.tiles(geometry.count(), tile_len + geometry.c_out * row_len, |index, scratch| {
         let tile = geometry.at(index);
         let (padded, results) = scratch.split_at_mut(tile_len);
-        pack::gather(geometry, &tile, x, padded);
+        pack::gather(isa, geometry, &tile, x, padded);
         for (o, row) in results.chunks_exact_mut(row_len).enumerate() {
             row.fill(bias.map_or(T::zero(), |b| b[o]));
         }
