@@ -5,6 +5,7 @@
 //! [`Tape`](crate::autodiff::Tape).
 
 mod arithmetic;
+mod convolution;
 mod files;
 mod frames;
 mod helmholtz;
@@ -25,11 +26,12 @@ mod spectral_convolution;
 mod sums;
 
 pub use arithmetic::{add, add_channels, multiply, multiply_channels, scale, subtract};
+pub use convolution::{Convolution, Convolve, Padding};
 pub use files::{Precision, from_safetensors, to_safetensors};
 pub use helmholtz::Helmholtz;
 pub use loss::{RelativeSobolev, mean_square, relative_l2};
 pub use metric::{RelativeErrors, relative_errors};
-pub use norm::GroupNorm;
+pub use norm::{GroupNorm, Normalise};
 pub use pointwise::{Branch, Pointwise, PointwiseConfig, PointwiseLayer};
 pub use reduce::{inner, mean_of, mean_over, sum_of, sum_over};
 pub use repeat::hold_last;

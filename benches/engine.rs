@@ -1,0 +1,151 @@
+//! Time of one training step, forward and backward, through the layers: `cargo bench --bench engine [-- NAME ...]`.
+//!
+//! Median wall time; the rate of the multiplications and additions that the definition asks for; and its share of the peak,
+//! the rate of large matrix products (of the `gemm` crate, one on each thread), which is measured between the repeats.
+//! A row is a name, the work of a step and a closure that runs one.
+
+use std::time::Instant;
+
+use gemm::{Parallelism, gemm};
+use parseval::autodiff::{Parameters, Tape};
+use parseval::field::Real;
+use parseval::nn::{Convolution, Padding};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+const REPEATS: usize = 15;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    println!(
+        "{:<22} {:>4} {:>7} | {:>9} {:>8} {:>7} {:>6}",
+        "step", "real", "threads", "ms", "GFLOP/s", "peak", "share"
+    );
+    for threads in [1, 2] {
+        for row in rows::<f32>(threads) {
+            row.print::<f32>(threads, &wanted);
+        }
+        for row in rows::<f64>(threads) {
+            row.print::<f64>(threads, &wanted);
+        }
+    }
+}
+
+/// All rows of one precision.
+fn rows<T: Real>(threads: usize) -> Vec<Row> {
+    vec![
+        convolutions::<T>("conv_tower_64x64_b8", threads, 6, &[8, 64, 64, 64], &[3, 3], Padding::Periodic),
+        convolutions::<T>("conv3d_16ch_32^3_b2", threads, 1, &[2, 16, 32, 32, 32], &[3, 3, 3], Padding::Zero),
+    ]
+}
+
+/// What is timed.
+struct Row {
+    name: &'static str,
+    /// Floating-point operations of a step.
+    work: f64,
+    step: Box<dyn FnMut()>,
+}
+
+impl Row {
+    fn print<T: Real>(mut self, threads: usize, wanted: &[String]) {
+        if !wanted.is_empty() && !wanted.iter().any(|w| self.name.contains(w.as_str())) {
+            return;
+        }
+        (self.step)();
+        let (mut times, mut peaks) = (Vec::new(), Vec::new());
+        for _ in 0..REPEATS {
+            peaks.push(peak::<T>(threads));
+            let start = Instant::now();
+            (self.step)();
+            times.push(start.elapsed().as_secs_f64());
+        }
+        let (time, peak) = (median(times), median(peaks));
+        let rate = self.work / time * 1e-9;
+        println!(
+            "{:<22} {:>4} {threads:>7} | {:>9.2} {rate:>8.1} {peak:>7.1} {:>5.0}%",
+            self.name,
+            T::NAME,
+            time * 1e3,
+            100.0 * rate / peak
+        );
+    }
+}
+
+/// A tower of equal convolutions without anything between them, and the gradient by all parameters and by the input.
+fn convolutions<T: Real>(
+    name: &'static str,
+    threads: usize,
+    layers: usize,
+    shape: &'static [usize],
+    kernel: &[usize],
+    padding: Padding,
+) -> Row {
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut parameters = Parameters::<T>::new();
+    let tower: Vec<Convolution> = (0..layers)
+        .map(|i| {
+            let name = format!("layers.{i}");
+            Convolution::new(&mut parameters, &name, (shape[1], shape[1]), kernel, padding, true, &mut rng).unwrap()
+        })
+        .collect();
+    let mut tape = Tape::new(parameters, threads).unwrap();
+    let x: Vec<T> = (0..shape.iter().product()).map(|i: usize| T::of((i as f64).sin())).collect();
+    let pass = 2 * x.len() * shape[1] * kernel.iter().product::<usize>();
+    let step = move || {
+        tape.clear();
+        let input = tape.variable(shape, &x).unwrap();
+        let output = tower.iter().fold(input, |y, layer| layer.record(&mut tape, y).unwrap());
+        tape.gradients(output, &x, &[input]).unwrap();
+    };
+    Row { name, work: (3 * layers * pass) as f64, step: Box::new(step) }
+}
+
+/// Rate of a matrix product of three million entries in the cache, on each thread, in GFLOP/s.
+fn peak<T: Real>(threads: usize) -> f64 {
+    const N: usize = 512;
+    const PRODUCTS: usize = 4;
+    let products = || {
+        let (a, b, mut c) = (vec![T::one(); N * N], vec![T::one(); N * N], vec![T::one(); N * N]);
+        let mut product = || {
+            let n = N as isize;
+            // SAFETY: all three have `N x N` entries.
+            unsafe {
+                gemm(
+                    N,
+                    N,
+                    N,
+                    c.as_mut_ptr(),
+                    1,
+                    n,
+                    false,
+                    a.as_ptr(),
+                    1,
+                    n,
+                    b.as_ptr(),
+                    1,
+                    n,
+                    T::zero(),
+                    T::one(),
+                    false,
+                    false,
+                    false,
+                    Parallelism::None,
+                );
+            }
+        };
+        product();
+        let start = Instant::now();
+        (0..PRODUCTS).for_each(|_| product());
+        (2 * PRODUCTS * N * N * N) as f64 / start.elapsed().as_secs_f64() * 1e-9
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(products)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a product does not panic")).sum()
+    })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
