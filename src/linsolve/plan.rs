@@ -103,7 +103,7 @@ impl PoissonSolver {
         Ok(Self { method, options: options.clone(), problem, solver })
     }
 
-    /// Takes another problem, after a change of the flags, say. Threads are kept; memory is allocated again.
+    /// Takes another problem, after a change of the flags, say. Multigrid keeps its threads and vectors.
     ///
     /// # Errors
     ///

@@ -47,7 +47,11 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    pub fn new(layout: &Layout, coarse: Option<&Layout>, sweeps: usize) -> Self {
+    pub fn for_workers(count: usize, layout: &Layout, coarse: Option<&Layout>, sweeps: usize) -> Vec<Self> {
+        (0..count).map(|_| Self::new(layout, coarse, sweeps)).collect()
+    }
+
+    fn new(layout: &Layout, coarse: Option<&Layout>, sweeps: usize) -> Self {
         Self {
             sweeps: (0..sweeps).map(|_| Ring::new(3, layout.plane)).collect(),
             // The right halo cell of the last row lies beyond the plane.

@@ -79,7 +79,7 @@ impl Parts {
         let n = std::array::from_fn(|a| if self.halved[a] { fine.n[a].div_ceil(2) } else { fine.n[a] });
         let layout = Layout::new(n, fine.is_2d);
         let flags = self.coarse_flags(&layout);
-        let faces = self.coarse_faces(&layout, &flags);
+        let faces = self.coarse_faces(&layout);
         let mut diag = vec![0.0f32; layout.len()];
         for (i, j) in rows(layout.n) {
             let o = layout.at(i, j);
@@ -141,32 +141,46 @@ impl Parts {
     }
 
     /// Weights between fluid cells: the mean over the finer faces that make up a coarse face, a quarter of it where the distance
-    /// doubles.
-    fn coarse_faces(&self, layout: &Layout, flags: &[u8]) -> [Vec<f32>; 3] {
+    /// doubles. Fluid children have fluid parents, so that the finer flags decide.
+    fn coarse_faces(&self, layout: &Layout) -> [Vec<f32>; 3] {
+        const FLUID: u8 = Cell::Fluid as u8;
         let fine = &self.stencil.layout;
         let mut faces: [Vec<f32>; 3] = std::array::from_fn(|_| vec![0.0; layout.len()]);
-        const FLUID: u8 = Cell::Fluid as u8;
-        let children = |a: usize, c: usize| if self.halved[a] { 2 * c..(2 * c + 2).min(fine.n[a]) } else { c..c + 1 };
+        let mut line = vec![0.0; fine.n[2] + 1];
         for (a, face) in faces.iter_mut().enumerate() {
             let step = fine.step(a);
-            // A coarse face has the position of the first child's face.
-            let across = |b: usize, c: usize| {
-                if a == b { children(b, c).start..children(b, c).start + 1 } else { children(b, c) }
+            // Children of coarse cell `c` along axis `b`; along its own axis a coarse face has the position of its first child's.
+            let children = |b: usize, c: usize| match (self.halved[b], a == b) {
+                (false, _) => c..c + 1,
+                (true, true) => 2 * c..2 * c + 1,
+                (true, false) => 2 * c..(2 * c + 2).min(fine.n[b]),
             };
             let parts: f32 = (0..3).map(|b| if a != b && self.halved[b] { 2.0 } else { 1.0 }).product();
             let factor = if self.halved[a] { 0.25 } else { 1.0 } / parts;
             for (i, j) in rows(layout.n) {
                 let o = layout.at(i, j);
-                let here = &flags[o..o + layout.n[2]];
-                let before = &flags[o - layout.step(a)..][..layout.n[2]];
                 let out = &mut face[o..o + layout.n[2]];
-                for (p, q) in across(0, i).flat_map(|p| across(1, j).map(move |q| (p, q))) {
-                    let f = fine.at(p, q);
-                    for k in (0..layout.n[2]).filter(|&k| here[k] == FLUID && before[k] == FLUID) {
-                        for o in across(2, k).map(|r| f + r) {
-                            let is_open = self.flags[o] == FLUID && self.flags[o - step] == FLUID;
-                            let weight = self.stencil.faces.as_ref().map_or(self.stencil.axis[a], |faces| faces[a][o]);
-                            out[k] += if is_open { factor * weight } else { 0.0 };
+                for (p, q) in children(0, i).flat_map(|p| children(1, j).map(move |q| (p, q))) {
+                    let (f, n) = (fine.at(p, q), fine.n[2]);
+                    let (here, before) = (&self.flags[f..f + n], &self.flags[f - step..f - step + n]);
+                    let open = |k: usize| (here[k] == FLUID) & (before[k] == FLUID);
+                    let line_n = &mut line[..n];
+                    match &self.stencil.faces {
+                        None => (0..n).for_each(|k| line_n[k] = if open(k) { self.stencil.axis[a] } else { 0.0 }),
+                        Some(faces) => {
+                            let weights = &faces[a][f..f + n];
+                            (0..n).for_each(|k| line_n[k] = if open(k) { weights[k] } else { 0.0 });
+                        }
+                    }
+                    // The line ends with a zero, for the missing child of an odd row.
+                    match (self.halved[2], a == 2) {
+                        (false, _) => out.iter_mut().zip(&line).for_each(|(out, w)| *out += factor * w),
+                        (true, true) => {
+                            out.iter_mut().zip(line.iter().step_by(2)).for_each(|(out, w)| *out += factor * w)
+                        }
+                        (true, false) => {
+                            let pairs = line.chunks_exact(2);
+                            out.iter_mut().zip(pairs).for_each(|(out, w)| *out += factor * (w[0] + w[1]));
                         }
                     }
                 }
@@ -186,8 +200,9 @@ impl Parts {
             interpolate_rows(self.halved, layout, &open, [i, j], &mut row);
             interpolate_row(self.halved[2], &row, &mut out);
             let o = fine.at(i, j);
-            for (k, &w) in out.iter().enumerate() {
-                factors[o + k] = if self.stencil.diag[o + k] > 0.0 && w > 0.0 { 1.0 / w } else { 0.0 };
+            let (diag, factors) = (&self.stencil.diag[o..o + fine.n[2]], &mut factors[o..o + fine.n[2]]);
+            for k in 0..fine.n[2] {
+                factors[k] = if diag[k] > 0.0 && out[k] > 0.0 { 1.0 / out[k] } else { 0.0 };
             }
         }
         factors
@@ -201,16 +216,35 @@ impl Parts {
 }
 
 impl Level {
-    /// Adds the vectors, and shares the level out among workers.
-    pub fn new(parts: Parts, pool: &Pool, coarse: Option<&Layout>) -> Self {
+    /// Adds the vectors, those of `old` where they fit, and shares the level out among workers.
+    pub fn new(parts: Parts, pool: &Pool, coarse: Option<&Layout>, old: Option<Self>) -> Self {
         let layout = parts.stencil.layout;
         let n = layout.n;
         let spans = &parts.spans;
         let work = (0..n[0]).map(|i| spans[i * n[1]..(i + 1) * n[1]].iter().map(|s| (s[1] - s[0]) as usize).sum());
         let cuts = pool.cuts(work, 2);
-        let scratch = (1..cuts.len()).map(|_| Scratch::new(&layout, coarse, parts.weights.len())).collect();
+        let scratch = Scratch::for_workers(cuts.len() - 1, &layout, coarse, parts.weights.len());
         let zeros = || vec![0.0; layout.len()];
-        Self { b: zeros(), x: zeros(), z: zeros(), cuts, scratch, parts }
+        match old.filter(|old| old.parts.stencil.layout == layout) {
+            // What is left in `b` and `x` beyond the unknowns meets coefficients that are zero; the passes zero `z` there,
+            // but for the coarsest level, which has none.
+            Some(Self { b, x, mut z, .. }) => {
+                if coarse.is_none() {
+                    z.fill(0.0);
+                }
+                Self { b, x, z, cuts, scratch, parts }
+            }
+            None => Self { b: zeros(), x: zeros(), z: zeros(), cuts, scratch, parts },
+        }
+    }
+
+    /// Takes other sweeps.
+    pub fn set_weights(&mut self, weights: &[f32], coarse: Option<&Layout>) {
+        if weights.len() != self.parts.weights.len() {
+            let layout = self.parts.stencil.layout;
+            self.scratch = Scratch::for_workers(self.cuts.len() - 1, &layout, coarse, weights.len());
+        }
+        self.parts.weights = weights.to_vec();
     }
 
     pub fn bytes(&self) -> usize {

@@ -43,9 +43,10 @@ pub struct Cycle {
 }
 
 impl Default for Cycle {
-    /// Three sweeps, with weights tuned on random scenes of 32^3 cells.
+    /// Four sweeps, with weights that were tuned for the decay of the residual on scenes of 32^3 cells. A sweep costs little,
+    /// as all of a level's run in one pass over memory.
     fn default() -> Self {
-        let smoother = Smoother::new(&[0.535, 0.927, 3.345]).expect("these weights damp");
+        let smoother = Smoother::new(&[0.517, 0.708, 1.378, 5.048]).expect("these weights damp");
         Self { smoother, coarse_scale: 1.0 }
     }
 }
@@ -71,10 +72,11 @@ impl Multigrid {
     ///
     /// [`Error::Parameter`] if there are no threads, the instruction set is not available or the scale is not in `(0, 2)`.
     pub fn plan(problem: &Arc<Poisson>, cycle: &Cycle, threads: usize, isa: Isa) -> Result<Self> {
-        Self::with_pool(problem, cycle, Arc::new(Pool::new(threads, isa)?))
+        Self::with_pool(problem, cycle, Arc::new(Pool::new(threads, isa)?), Vec::new())
     }
 
-    pub(super) fn with_pool(problem: &Arc<Poisson>, cycle: &Cycle, pool: Arc<Pool>) -> Result<Self> {
+    /// On a pool, with the memory of `old` levels.
+    fn with_pool(problem: &Arc<Poisson>, cycle: &Cycle, pool: Arc<Pool>, old: Vec<Level>) -> Result<Self> {
         let start = Instant::now();
         check_scale(cycle.coarse_scale)?;
         let (weights, scale) = (cycle.smoother.weights(), cycle.coarse_scale as f32);
@@ -93,8 +95,12 @@ impl Multigrid {
             }
             let (inverse, unknowns) = invert(&parts[parts.len() - 1]);
             let layouts: Vec<_> = parts.iter().map(|p| p.stencil.layout).collect();
-            let levels: Vec<Level> =
-                parts.into_iter().enumerate().map(|(l, p)| Level::new(p, &pool, layouts.get(l + 1))).collect();
+            let mut old = old.into_iter();
+            let levels: Vec<Level> = parts
+                .into_iter()
+                .enumerate()
+                .map(|(l, p)| Level::new(p, &pool, layouts.get(l + 1), old.next()))
+                .collect();
             (levels, inverse, unknowns)
         });
         let sums = vec![0.0; problem.layout.n[0]];
@@ -129,19 +135,15 @@ impl Multigrid {
         flat(parts, &parts.stencil.diag)
     }
 
-    /// Sets the sweeps of one level, as many as it has.
+    /// Sets the sweeps of one level.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] if the number of sweeps differs, or if with the level's diagonal they would not damp.
+    /// [`Error::Parameter`] if with the level's diagonal they would not damp.
     pub fn set_smoother(&mut self, level: usize, smoother: &Smoother) -> Result<()> {
-        let count = self.levels[level].parts.weights.len();
-        if smoother.weights().len() != count {
-            return Err(Error::parameter("smoother", smoother.weights().len(), format!("must have {count} sweeps")));
-        }
-        let bound = self.bound(level, &self.levels[level].parts.smooth);
-        check_damping(smoother, bound)?;
-        self.levels[level].parts.weights.copy_from_slice(smoother.weights());
+        check_damping(smoother, self.bound(level, &self.levels[level].parts.smooth))?;
+        let coarse = self.levels.get(level + 1).map(|coarse| coarse.parts.stencil.layout);
+        self.levels[level].set_weights(smoother.weights(), coarse.as_ref());
         Ok(())
     }
 

@@ -44,7 +44,7 @@ impl MultigridPcg {
         options.validate()?;
         let start = Instant::now();
         let pool = Arc::new(Pool::new(options.threads, options.isa)?);
-        let multigrid = Multigrid::with_pool(problem, cycle, pool)?;
+        let multigrid = Multigrid::with_pool(problem, cycle, pool, Vec::new())?;
         let n = problem.layout.n;
         let mut solver = Self {
             r: vec![0.0; problem.cells()],
@@ -61,14 +61,16 @@ impl MultigridPcg {
         Ok(solver)
     }
 
-    /// Takes another problem, after a change of the flags, say; the threads are kept. What a learner had set is lost.
+    /// Takes another problem, after a change of the flags, say; threads and vectors are kept. What a learner had set is
+    /// lost.
     ///
     /// # Errors
     ///
     /// As [`MultigridPcg::plan`].
     pub fn update(&mut self, problem: &Arc<Poisson>) -> Result<()> {
         let start = Instant::now();
-        self.multigrid = Multigrid::with_pool(problem, &self.cycle, self.multigrid.pool.clone())?;
+        let old = std::mem::take(&mut self.multigrid.levels);
+        self.multigrid = Multigrid::with_pool(problem, &self.cycle, self.multigrid.pool.clone(), old)?;
         self.r.resize(problem.cells(), 0.0);
         self.p.clear();
         self.p.resize(problem.layout.len(), 0.0);
