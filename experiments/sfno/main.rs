@@ -91,11 +91,17 @@ struct Common {
 
 /// A configuration with everything that the commands share.
 pub struct Experiment {
+    /// The configuration.
     pub config: Config,
+    /// The data set.
     pub source: Source,
+    /// Folder of the runs.
     pub out: PathBuf,
+    /// Threads.
     pub threads: usize,
+    /// Results as JSON.
     pub json: bool,
+    /// No progress.
     pub quiet: bool,
 }
 
@@ -123,7 +129,7 @@ impl Experiment {
         seeds.sort_unstable();
         for seed in seeds {
             let run = RunDirectory::resume(&Ensemble::folder(&self.out, seed), &resolved, MAY_CHANGE)?;
-            let checkpoints = run.checkpoints(&self.config.name, self.config.training.keep);
+            let checkpoints = run.checkpoints(&self.config.name, self.config.training.keep)?;
             let best = if self.config.data.valid > 0 { checkpoints.best()? } else { None };
             let checkpoint = if best.is_some() { best } else { checkpoints.latest()? };
             runs.extend(checkpoint.map(|checkpoint| (seed, run, checkpoint)));
