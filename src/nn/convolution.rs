@@ -124,7 +124,9 @@ impl<T: Real> Operation<T> for Convolve {
         let isa = workers.isa();
         // y' = w' * x + w * x' + bias'.
         let rows = output.chunks_exact_mut(geometry.volume()).enumerate();
-        rows.for_each(|(row, y)| y.fill(tangents.get(2).copied().flatten().map_or(T::zero(), |b| b[row % geometry.c_out])));
+        rows.for_each(|(row, y)| {
+            y.fill(tangents.get(2).copied().flatten().map_or(T::zero(), |b| b[row % geometry.c_out]))
+        });
         for (x, weight) in [(Some(x.values), tangents[1]), (tangents[0], Some(weight.values))] {
             if let (Some(x), Some(weight)) = (x, weight) {
                 let packed = passes::forward_weight(&geometry, weight);
@@ -143,6 +145,23 @@ fn check_kernel(kernel: &[usize]) -> Result<()> {
 }
 
 /// A convolution with its parameters `name.weight` and, if it has one, `name.bias`.
+///
+/// ```
+/// use parseval::autodiff::{Parameters, Tape};
+/// use parseval::nn::{Convolution, Padding};
+/// use rand::SeedableRng;
+/// use rand_chacha::ChaCha8Rng;
+///
+/// let (mut parameters, mut rng) = (Parameters::<f32>::new(), ChaCha8Rng::seed_from_u64(0));
+/// let layer = Convolution::new(&mut parameters, "lift", (2, 8), &[3, 5], Padding::Periodic, true, &mut rng)?;
+/// assert_eq!(parameters.views()[0].name, "lift.weight");
+/// assert_eq!(parameters.views()[0].shape, [8, 2, 3, 5]);
+/// let mut tape = Tape::new(parameters, 2)?;
+/// let x = tape.constant(&[1, 2, 16, 16], &[0.5; 512])?;
+/// let y = layer.record(&mut tape, x)?;
+/// assert_eq!(tape.shape(y), [1, 8, 16, 16]);
+/// # Ok::<(), parseval::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Convolution {
     weight: Parameter,

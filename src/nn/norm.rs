@@ -230,6 +230,19 @@ fn check_groups(groups: usize, channels: usize) -> Result<()> {
 }
 
 /// Group normalisation with its parameters `name.weight` and `name.bias`.
+///
+/// ```
+/// use parseval::autodiff::{Parameters, Tape};
+/// use parseval::nn::GroupNorm;
+///
+/// let mut parameters = Parameters::<f64>::new();
+/// let layer = GroupNorm::new(&mut parameters, "norm", 1, 2, 0.0)?;
+/// let mut tape = Tape::new(parameters, 1)?;
+/// let x = tape.constant(&[1, 2, 2], &[4.0, 6.0, 4.0, 6.0])?;
+/// let y = layer.record(&mut tape, x)?;
+/// assert_eq!(tape.values(y), [-1.0, 1.0, -1.0, 1.0]);
+/// # Ok::<(), parseval::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct GroupNorm {
     operation: Normalise,
@@ -251,7 +264,7 @@ impl GroupNorm {
         eps: f64,
     ) -> Result<Self> {
         check_groups(groups, channels)?;
-        if !(eps >= 0.0) {
+        if eps.is_nan() || eps < 0.0 {
             return Err(Error::parameter("eps", eps, "must be >= 0"));
         }
         let weight = parameters.add(format!("{name}.weight"), &[channels], || 1.0);
@@ -377,7 +390,10 @@ mod tests {
     fn a_new_layer_gives_every_group_mean_zero_and_variance_one() {
         let mut parameters = Parameters::<f64>::new();
         let layer = GroupNorm::new(&mut parameters, "norm", 2, 6, 0.0).unwrap();
-        assert_eq!(parameters.views().iter().map(|v| v.name.as_str()).collect::<Vec<_>>(), ["norm.weight", "norm.bias"]);
+        assert_eq!(
+            parameters.views().iter().map(|v| v.name.as_str()).collect::<Vec<_>>(),
+            ["norm.weight", "norm.bias"]
+        );
         let mut tape = Tape::new(parameters, 1).unwrap();
         let x = tape.constant(&[2, 6, 20], &noise(240, 3)).unwrap();
         let y = layer.record(&mut tape, x).unwrap();
@@ -395,10 +411,7 @@ mod tests {
             Operation::<f64>::shape(&operation, inputs).unwrap_err().to_string()
         };
         assert_eq!(message(&[&[1, 6, 4]], 4), "groups = 4 is not allowed: must divide the 6 channels");
-        assert_eq!(
-            message(&[&[1, 6, 4], &[6], &[5]], 3),
-            "bias of a normalisation: expected shape [6], got [5]"
-        );
+        assert_eq!(message(&[&[1, 6, 4], &[6], &[5]], 3), "bias of a normalisation: expected shape [6], got [5]");
         assert!(message(&[&[6]], 1).contains("[batch, channel, points..]"));
         let mut parameters = Parameters::<f32>::new();
         assert!(GroupNorm::new(&mut parameters, "norm", 0, 6, 1e-5).is_err());

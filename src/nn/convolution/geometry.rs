@@ -3,7 +3,7 @@
 use super::Padding;
 
 /// Bytes of a tile's operands that the second-level cache holds beside the weight.
-const TILE_BYTES: usize = 256 * 1024;
+const TILE_BYTES: usize = 384 * 1024;
 
 /// Tiles that are wanted at least, so that threads have something to share.
 const TILES: usize = 16;

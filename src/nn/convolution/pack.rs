@@ -86,13 +86,7 @@ pub(super) fn transpose<T: Real>(isa: Isa, x: &[T], stride: usize, points: usize
 ///
 /// As [`transpose`] checks.
 #[inline(always)]
-unsafe fn transpose_tiles<V: Lanes>(
-    x: &[V::Real],
-    stride: usize,
-    points: usize,
-    channels: usize,
-    out: &mut [V::Real],
-) {
+unsafe fn transpose_tiles<V: Lanes>(x: &[V::Real], stride: usize, points: usize, channels: usize, out: &mut [V::Real]) {
     let whole = |n: usize| n - n % V::WIDTH;
     let mut square = [V::splat(V::Real::default()); 16];
     let square = &mut square[..V::WIDTH];
@@ -148,7 +142,8 @@ pub(super) unsafe fn scatter<T: Real>(
                 // Where two vectors overlap, the first has written already.
                 let at = vector * V::<T>::WIDTH;
                 let done = at - geometry.vector_start(vector, V::<T>::WIDTH);
-                write::<V<T>>(&result[done..], &mut line[at.min(bz.min(nz - z0))..], add);
+                let at = at.min(line.len());
+                write::<V<T>>(&result[done..], &mut line[at..], add);
             }
         }
     }));

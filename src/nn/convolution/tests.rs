@@ -2,8 +2,7 @@ use rand::SeedableRng;
 
 use super::*;
 use crate::autodiff::check;
-use crate::spectral::simd::{Isa, Lanes};
-use crate::autodiff::dispatch;
+use crate::spectral::simd::Isa;
 
 fn noise(len: usize, seed: u64) -> Vec<f64> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -11,7 +10,8 @@ fn noise(len: usize, seed: u64) -> Vec<f64> {
 }
 
 /// Shapes of input and weight: one to three axes, unequal kernels, channels and lines that fill no vector, that fill some,
-/// and that overlap; several tiles along an axis.
+/// and that overlap; several tiles along an axis; a kernel
+/// larger than the grid.
 fn cases() -> Vec<(Vec<usize>, Vec<usize>)> {
     [
         (vec![2, 1, 7], vec![1, 1, 3]),
@@ -24,6 +24,7 @@ fn cases() -> Vec<(Vec<usize>, Vec<usize>)> {
         (vec![1, 3, 6, 5, 18], vec![4, 3, 3, 5, 1]),
         (vec![2, 16, 8, 9, 10], vec![16, 16, 3, 3, 3]),
         (vec![1, 1, 3, 7, 4], vec![9, 1, 1, 3, 3]),
+        (vec![1, 2, 3], vec![2, 2, 9]),
     ]
     .to_vec()
 }
@@ -38,9 +39,8 @@ fn three(axes: &[usize]) -> [usize; 3] {
 fn for_each_product(padding: Padding, x: &[usize], w: &[usize], mut term: impl FnMut(usize, usize, usize)) {
     let (n, k) = (three(&x[2..]), three(&w[2..]));
     let flat = |i: [usize; 3], n: [usize; 3]| (i[0] * n[1] + i[1]) * n[2] + i[2];
-    let all = |n: [usize; 3]| {
-        (0..n[0]).flat_map(move |i| (0..n[1]).flat_map(move |j| (0..n[2]).map(move |l| [i, j, l])))
-    };
+    let all =
+        |n: [usize; 3]| (0..n[0]).flat_map(move |i| (0..n[1]).flat_map(move |j| (0..n[2]).map(move |l| [i, j, l])));
     for p in all(n) {
         for t in all(k) {
             let at: [isize; 3] = std::array::from_fn(|a| (p[a] + t[a]) as isize - (k[a] / 2) as isize);
@@ -83,7 +83,12 @@ fn errors<T: Real>(padding: Padding, x_shape: &[usize], w_shape: &[usize]) -> [f
 
     let volume: usize = x_shape[2..].iter().product();
     let channel = |i: usize| i / volume % w_shape[0];
-    let mut exact = [(0..g.len()).map(|i| bias[channel(i)].as_f64()).collect(), vec![0.0; x.len()], vec![0.0; w.len()], vec![0.0; bias.len()]];
+    let mut exact = [
+        (0..g.len()).map(|i| bias[channel(i)].as_f64()).collect(),
+        vec![0.0; x.len()],
+        vec![0.0; w.len()],
+        vec![0.0; bias.len()],
+    ];
     for_each_product(padding, x_shape, w_shape, |i, j, k| {
         exact[0][i] += w[j].as_f64() * x[k].as_f64();
         exact[1][k] += w[j].as_f64() * g[i].as_f64();
@@ -111,11 +116,14 @@ fn values_and_gradients_are_those_of_the_definition() {
             if padding == Padding::Periodic && w[2..].iter().zip(&x[2..]).any(|(k, n)| k > n) {
                 continue;
             }
-            for (precision, errors) in [(f64::EPSILON, errors::<f64>(padding, &x, &w)), (f64::from(f32::EPSILON), errors::<f32>(padding, &x, &w))] {
+            for (precision, errors) in [
+                (f64::EPSILON, errors::<f64>(padding, &x, &w)),
+                (f64::from(f32::EPSILON), errors::<f32>(padding, &x, &w)),
+            ] {
                 for error in errors {
-                    // Roundings of up to a thousand terms add up like a random walk and relative to the largest of the
-                    // values; measured: below 6 units.
-                    assert!(error < 16.0 * precision, "{x:?} {w:?} {padding:?}: {errors:?} of {precision:e}");
+                    // Sums of up to four hundred terms, relative to the largest of the sums, which cancel; measured: below
+                    // 16 units.
+                    assert!(error < 32.0 * precision, "{x:?} {w:?} {padding:?}: {errors:?} of {precision:e}");
                 }
             }
         }
@@ -185,7 +193,7 @@ fn all_instruction_sets_agree() {
                     let largest = b.iter().fold(0.0, |m: f64, b| m.max(b.abs()));
                     let error = a.iter().zip(b).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs())) / largest;
                     // As against the definition, from both sides.
-                    assert!(error < 32.0 * T::epsilon().as_f64(), "{x:?} {w:?} {isa:?} pass {pass}: {error:e}");
+                    assert!(error < 64.0 * T::epsilon().as_f64(), "{x:?} {w:?} {isa:?} pass {pass}: {error:e}");
                 }
             }
         }
@@ -250,7 +258,10 @@ fn misfits_are_refused_with_both_shapes() {
         "weight of a convolution of [1, 2, 8, 8]: expected shape [4, 2, 3, 3], got [4, 3, 3, 3]"
     );
     assert_eq!(message(&[1, 2, 8], &[4, 2, 3], &[3]), "bias of a convolution: expected shape [4], got [3]");
-    assert_eq!(message(&[1, 2, 8, 8], &[4, 2, 3, 4], &[4]), "kernel = [3, 4] is not allowed: must be odd along every axis");
+    assert_eq!(
+        message(&[1, 2, 8, 8], &[4, 2, 3, 4], &[4]),
+        "kernel = [3, 4] is not allowed: must be odd along every axis"
+    );
     assert_eq!(
         message(&[1, 2, 8, 4], &[4, 2, 3, 5], &[4]),
         "kernel = [3, 5] is not allowed: must not be larger than the periodic grid [8, 4]"
