@@ -15,7 +15,8 @@ use crate::stepper::{Checkpoints, Scheme, State, Stepper, Tape, Wanted};
 /// Input and output are physical fields. Modes that the solver does not keep are dropped on the way in, and their
 /// gradient is zero. If the solution blows up, the output (and any gradient through it) is NaN.
 ///
-/// The threads are the stepper's. Each recording keeps what the checkpoint policy says until the tape is cleared.
+/// The threads are the stepper's. Each recording keeps what the checkpoint policy says until the tape is cleared, also
+/// where no gradient is taken in the end: without one, use the [`Stepper`] itself.
 ///
 /// # Example
 ///
