@@ -339,11 +339,7 @@ mod tests {
         let pair = [noise(&[3, 7, 4099], 1), noise(&[3, 7, 4099], 2)];
         assert_threads_agree(&pair, |t, v| multiply(t, v[0], v[1]), |t, v| subtract(t, v[0], v[1]));
         let by_channel = [noise(&[3, 7, 4099], 3), noise(&[7], 4)];
-        assert_threads_agree(
-            &by_channel,
-            |t, v| multiply_channels(t, v[0], v[1]),
-            |t, v| add_channels(t, v[0], v[1]),
-        );
+        assert_threads_agree(&by_channel, |t, v| multiply_channels(t, v[0], v[1]), |t, v| add_channels(t, v[0], v[1]));
     }
 
     #[test]

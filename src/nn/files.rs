@@ -186,12 +186,4 @@ mod tests {
         assert_eq!(message(more, &bytes), "tensor = c is not allowed: must be in the file");
         assert!(message(example(0.0), &bytes[..40]).starts_with("safetensors: "));
     }
-
-    /// For a look from Python; run by hand.
-    #[test]
-    #[ignore = "writes a file"]
-    fn write_an_example() {
-        let path = std::env::var("PARSEVAL_SAFETENSORS").expect("a path");
-        std::fs::write(path, to_safetensors(&example::<f32>(1.0), &metadata())).unwrap();
-    }
 }

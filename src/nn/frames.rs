@@ -41,10 +41,8 @@ impl<T: Real> Frames<T> {
     pub fn with<R>(&self, work: impl FnOnce(&mut Memory<T>) -> R) -> R {
         let lock = || self.pool.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let recycled = lock().pop();
-        let fresh = || Memory {
-            scratch: self.transform.scratch(),
-            hat: vec![Complex::zero(); self.fields * self.modes()],
-        };
+        let fresh =
+            || Memory { scratch: self.transform.scratch(), hat: vec![Complex::zero(); self.fields * self.modes()] };
         let mut memory = recycled.unwrap_or_else(fresh);
         let result = work(&mut memory);
         lock().push(memory);

@@ -134,7 +134,10 @@ impl Form {
 enum Map {
     Leray,
     /// The curl of one form, which is the other form; of `(-lap)^-1` of it, if it inverts.
-    Curl { of: Form, inverts: bool },
+    Curl {
+        of: Form,
+        inverts: bool,
+    },
 }
 
 impl Map {

@@ -275,7 +275,8 @@ impl<T: Real> Operation<T> for Relative<T> {
             norms.map(|[e, t]| [scale * inverse(e * t), scale * e * inverse(t.powi(3))]).collect();
         for (i, input) in inputs.iter_mut().enumerate() {
             let Some(input) = input.take() else { continue };
-            let factors: Vec<[f64; 2]> = factors.iter().map(|&[a, b]| if i == 0 { [a, 0.0] } else { [-a, -b] }).collect();
+            let factors: Vec<[f64; 2]> =
+                factors.iter().map(|&[a, b]| if i == 0 { [a, 0.0] } else { [-a, -b] }).collect();
             self.add_gradient(workers, record, &factors, input);
         }
     }
@@ -469,33 +470,5 @@ mod tests {
         assert_eq!(message(plan.record(&mut tape, y, y)), text);
         assert!(RelativeSobolev::<f64>::plan(&grid, f64::NAN, 0.1).is_err());
         assert!(RelativeSobolev::<f64>::plan(&grid, 1.0, -0.1).is_err());
-    }
-
-    /// Timing; run by hand with `--ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn time_of_a_training_step() {
-        let grid = Grid::cube(2, 64, 1.0).unwrap();
-        let plan = RelativeSobolev::<f32>::plan(&grid, 1.0, 0.1).unwrap();
-        for threads in [1, 2] {
-            let mut tape = Tape::<f32>::new(Parameters::new(), threads).unwrap();
-            let [y, t] = [1, 2].map(|s| noise(&[4, 10, 64, 64], s).1.iter().map(|&x| x as f32).collect::<Vec<_>>());
-            let mut best = [f64::INFINITY; 3];
-            for _ in 0..50 {
-                tape.clear();
-                let [y, t] = [tape.variable(&[4, 10, 64, 64], &y), tape.constant(&[4, 10, 64, 64], &t)].map(Result::unwrap);
-                let start = std::time::Instant::now();
-                let loss = plan.record(&mut tape, y, t).unwrap();
-                let forward = start.elapsed().as_secs_f64();
-                tape.gradients(loss, &[1.0], &[]).unwrap();
-                let both = start.elapsed().as_secs_f64();
-                let start = std::time::Instant::now();
-                let loss = relative_l2(&mut tape, y, t).unwrap();
-                tape.gradients(loss, &[1.0], &[]).unwrap();
-                let l2 = start.elapsed().as_secs_f64();
-                best = [best[0].min(forward), best[1].min(both), best[2].min(l2)];
-            }
-            println!("{threads} threads: forward {:.2} ms, with gradient {:.2} ms; L2 {:.2} ms", best[0] * 1e3, best[1] * 1e3, best[2] * 1e3);
-        }
     }
 }

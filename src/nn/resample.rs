@@ -1,13 +1,13 @@
 //! Change of resolution along any axis, by trigonometric interpolation.
 //!
-//! Along one axis the map is a matrix. With `S = min(N, M)`,
+//! Along one axis the map from `N` to `M` points is a matrix. With `S = min(N, M)` and `x_ij = i/M - j/N`,
 //!
 //! ```text
-//! A_ij = 1/N [ 1 + 2 sum_{0 < m < S/2} cos(2 pi m (i/M - j/N)) + c cos(pi S i/M) cos(pi S j/N) ],
+//! A_ij = 1/N [ D(x_ij) + c cos(pi S i/M) cos(pi S j/N) ] ,    D(x) = sum_{|m| < S/2} exp(2 pi i m x) ,
 //! ```
 //!
-//! the last term for even `S`, with `c = 1` on the way up (the Nyquist mode of `N` points is split in halves over
-//! `±N/2`) and `c = 2` on the way down (that of `M` points collects both): the rules of
+//! `D` the Dirichlet kernel. The last term is there for even `S`, with `c = 1` on the way up (the Nyquist mode of `N`
+//! points is split in halves over `±N/2`) and `c = 2` on the way down (that of `M` points collects both): the rules of
 //! [`spectral::Resample`](crate::spectral::Resample). For the sizes of learned operators (8 to some hundred points)
 //! products with this matrix are as fast as transforms; the adjoint is its transpose, to the last bit.
 
@@ -60,11 +60,12 @@ const COLUMNS: usize = 1024;
 
 impl<T: Real> AxisMatrix<T> {
     fn resampling(shape: &[usize], axis: usize, points: usize) -> Result<Self> {
-        let n = *shape.get(axis).ok_or_else(|| Error::parameter("axis", axis, format!("must be an axis of {shape:?}")))?;
+        let n =
+            *shape.get(axis).ok_or_else(|| Error::parameter("axis", axis, format!("must be an axis of {shape:?}")))?;
         if n == 0 || points == 0 {
             return Err(Error::parameter("points", points.min(n), "must be at least 1 along a resampled axis"));
         }
-        let matrix = (0..points * n).map(|at| T::of(entry(n, points, at / n, at % n))).collect();
+        let matrix = interpolation(n, points).into_iter().map(T::of).collect();
         Ok(Self { input: shape.to_vec(), axis, matrix, points })
     }
 
@@ -100,20 +101,43 @@ impl<T: Real> AxisMatrix<T> {
     }
 }
 
-/// Entry of the matrix from `n` to `m` points.
-fn entry(n: usize, m: usize, i: usize, j: usize) -> f64 {
+/// The matrix from `n` to `m` points, row-major.
+fn interpolation(n: usize, m: usize) -> Vec<f64> {
+    // x_ij is a multiple of 1 / lcm(n, m), and D has period one.
+    let period = lcm(n, m);
+    let (row, column) = (period / m, period / n);
     let smaller = n.min(m);
-    // Phases modulo the period in integers: they lose no digits.
-    let phase = |mode: usize| {
-        let turns = (mode * i * n) as i64 - (mode * j * m) as i64;
-        2.0 * PI * turns.rem_euclid((n * m) as i64) as f64 / (n * m) as f64
-    };
-    let mut sum = 1.0 + 2.0 * (1..smaller.div_ceil(2)).map(|mode| phase(mode).cos()).sum::<f64>();
-    if smaller.is_multiple_of(2) {
-        let half_turns = |k: usize, points: usize| (PI * (smaller * k % (2 * points)) as f64 / points as f64).cos();
-        sum += if n <= m { 1.0 } else { 2.0 } * half_turns(i, m) * half_turns(j, n);
+    let kernel: Vec<f64> = (0..period).map(|r| dirichlet(smaller, r, period) / n as f64).collect();
+    let halves = if smaller % 2 == 1 { 0.0 } else { f64::from(1 + u8::from(n > m)) };
+    let wave = |k: usize, points: usize| (PI * (smaller * k % (2 * points)) as f64 / points as f64).cos();
+    let waves: Vec<f64> = (0..n).map(|j| halves / n as f64 * wave(j, n)).collect();
+    let mut matrix = Vec::with_capacity(n * m);
+    for i in 0..m {
+        let wave = wave(i, m);
+        matrix.extend((0..n).map(|j| kernel[(i * row + period - j * column) % period] + wave * waves[j]));
     }
-    sum / n as f64
+    matrix
+}
+
+/// `sum_{|k| < s/2} exp(2 pi i k r / period) = sin(pi c r / period) / sin(pi r / period)` with the number `c` of terms.
+fn dirichlet(s: usize, r: usize, period: usize) -> f64 {
+    let count = 2 * s.div_ceil(2) - 1;
+    // The kernel is even; the nearer zero keeps the digits of the denominator.
+    match r.min(period - r) {
+        0 => count as f64,
+        r => {
+            let angle = |k: usize| PI * (k % (2 * period)) as f64 / period as f64;
+            angle(count * r).sin() / angle(r).sin()
+        }
+    }
+}
+
+fn lcm(a: usize, b: usize) -> usize {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
 }
 
 impl<T: Real> Operation<T> for AxisMatrix<T> {
@@ -171,6 +195,17 @@ mod tests {
             assert_eq!(shape, expected.shape());
             // Sums of at most 20 x 20 terms, weights at most one.
             assert!(values.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-13), "{from:?} {to:?}");
+        }
+    }
+
+    #[test]
+    fn dirichlet_kernel_is_the_sum_of_its_modes() {
+        for (s, period) in [(1, 5), (2, 6), (7, 21), (8, 40)] {
+            for r in 0..period {
+                let mode = |k: i64| (2.0 * PI * (k * r as i64) as f64 / period as f64).cos();
+                let sum: f64 = (-(s as i64)..=s as i64).filter(|k| 2 * k.abs() < s as i64).map(mode).sum();
+                assert!((dirichlet(s, r, period) - sum).abs() < 1e-13, "{s} {r}");
+            }
         }
     }
 

@@ -266,7 +266,8 @@ impl Block {
 
     /// The same block with as few axes as possible: neighbours that are contiguous on both sides are one.
     fn merged(self) -> Self {
-        let mut merged = Self { extents: Vec::new(), from: (self.from.0, Vec::new()), to: (self.to.0, Vec::new()), ..self };
+        let mut merged =
+            Self { extents: Vec::new(), from: (self.from.0, Vec::new()), to: (self.to.0, Vec::new()), ..self };
         let axes = self.extents.iter().zip(self.from.1.iter().zip(&self.to.1));
         for (&n, (&from, &to)) in axes.filter(|(n, _)| **n != 1) {
             match (merged.extents.last_mut(), merged.from.1.last_mut(), merged.to.1.last_mut()) {

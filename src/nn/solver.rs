@@ -15,7 +15,8 @@ use crate::stepper::{Checkpoints, Scheme, State, Stepper, Tape, Wanted};
 /// Input and output are physical fields. Modes that the solver does not keep are dropped on the way in, and their
 /// gradient is zero. If the solution blows up, the output (and any gradient through it) is NaN.
 ///
-/// The threads are the stepper's. Each recording keeps what the checkpoint policy says until the tape is cleared.
+/// The threads are the stepper's. Each recording keeps what the checkpoint policy says until the tape is cleared, also
+/// where no gradient is taken in the end: without one, use the [`Stepper`] itself.
 ///
 /// # Example
 ///
@@ -233,12 +234,16 @@ mod tests {
         for policy in [Checkpoints::Stages, Checkpoints::Steps, Checkpoints::Segments(2), Checkpoints::Binomial(1)] {
             assert_exact(&Rollout::new(stepper(&ns, &grid, Scheme::Etdrk4, 0.02, 1), 5, policy).unwrap());
         }
-        assert_exact(&Rollout::trajectory(stepper(&ns, &grid, Scheme::Etdrk4, 0.02, 1), 2, 3, Checkpoints::Steps).unwrap());
+        assert_exact(
+            &Rollout::trajectory(stepper(&ns, &grid, Scheme::Etdrk4, 0.02, 1), 2, 3, Checkpoints::Steps).unwrap(),
+        );
         assert_exact(&Rollout::new(stepper(&ns, &grid, Scheme::CnAb2, 0.02, 1), 4, Checkpoints::Steps).unwrap());
         // The state of a complex amplitude is not its physical pair.
         let line = Grid::cube(1, 32, 20.0).unwrap();
         let cgl = GinzburgLandau { c1: 1.0, c3: 0.5 };
-        assert_exact(&Rollout::trajectory(stepper(&cgl, &line, Scheme::Etdrk2, 0.05, 1), 3, 2, Checkpoints::Stages).unwrap());
+        assert_exact(
+            &Rollout::trajectory(stepper(&cgl, &line, Scheme::Etdrk2, 0.05, 1), 3, 2, Checkpoints::Stages).unwrap(),
+        );
     }
 
     #[test]
@@ -280,7 +285,8 @@ mod tests {
     fn one_plan_serves_several_recordings_at_once() {
         let grid = Grid::cube(1, 48, 20.0).unwrap();
         let ks = KuramotoSivashinsky { nu: 0.7 };
-        let plan = |steps| Rollout::new(stepper::<f64, _>(&ks, &grid, Scheme::Etdrk4, 0.05, 1), steps, Checkpoints::Steps);
+        let plan =
+            |steps| Rollout::new(stepper::<f64, _>(&ks, &grid, Scheme::Etdrk4, 0.05, 1), steps, Checkpoints::Steps);
         let (once, twice) = (plan(3).unwrap(), plan(6).unwrap());
         let u = [noise(&[2, 1, 48], 1)];
         let halves = run::<f64>(1, &u, |tape, v| {
@@ -299,7 +305,8 @@ mod tests {
         let plan = || stepper::<f64, _>(&ks, &grid, Scheme::Etdrk4, 0.05, 1);
         let rollout = Rollout::new(plan(), 3, Checkpoints::Steps).unwrap();
         let mut tape = autodiff::Tape::<f64>::new(Parameters::new(), 1).unwrap();
-        let x = tape.variable(&[2, 1, 48], &noise(&[2, 1, 48], 1).1.iter().map(|x| 1e200 * x).collect::<Vec<_>>()).unwrap();
+        let x =
+            tape.variable(&[2, 1, 48], &noise(&[2, 1, 48], 1).1.iter().map(|x| 1e200 * x).collect::<Vec<_>>()).unwrap();
         let y = rollout.record(&mut tape, x).unwrap();
         assert!(tape.values(y).iter().all(|v| v.is_nan()));
         assert!(tape.gradients(y, &[1.0; 96], &[x]).unwrap()[0].iter().all(|v| v.is_nan()));
