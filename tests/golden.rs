@@ -182,13 +182,21 @@ fn place(index: &[usize], modes: &[usize], half: usize) -> (usize, Vec<usize>) {
 
 /// PyTorch's blocks `prefix0, prefix1, ..` (of inputs or gradients), `[channels.., modes.., 2]`, in our layout
 /// `[2, channels.., modes..]`; `order` is the order of our axes in the blocks.
-fn join(case: &Case, prefix: &str, channels: usize, modes: &[usize], half: usize, order: &[usize]) -> (Vec<usize>, Vec<f64>) {
+fn join(
+    case: &Case,
+    prefix: &str,
+    channels: usize,
+    modes: &[usize],
+    half: usize,
+    order: &[usize],
+) -> (Vec<usize>, Vec<f64>) {
     let kept: Vec<usize> = modes.iter().enumerate().map(|(a, &m)| if a == half { m } else { 2 * m }).collect();
     let outer = case.shape(&format!("{prefix}0"))[..channels].to_vec();
     let (pairs, total) = (outer.iter().product::<usize>(), kept.iter().product::<usize>());
     let mut values = vec![0.0; 2 * pairs * total];
     for flat in 0..total {
-        let index: Vec<usize> = (0..kept.len()).map(|a| flat / kept[a + 1..].iter().product::<usize>() % kept[a]).collect();
+        let index: Vec<usize> =
+            (0..kept.len()).map(|a| flat / kept[a + 1..].iter().product::<usize>() % kept[a]).collect();
         let (block, place) = place(&index, modes, half);
         let (shape, block) = &case.tensors[&format!("{prefix}{block}")];
         let at = order.iter().zip(&shape[channels..]).fold(0, |at, (&a, &n)| at * n + place[a]);
@@ -240,7 +248,8 @@ fn spectral_convolutions() {
 #[test]
 fn space_time_convolutions() {
     for case in cases("spectral", "space_time_conv") {
-        let (modes, points, out) = (case.list("modes"), case.shape("input.x")[2..].to_vec(), case.number("t_out") as usize);
+        let (modes, points, out) =
+            (case.list("modes"), case.shape("input.x")[2..].to_vec(), case.number("t_out") as usize);
         let time = Axis { input: Samples::periodic(points[0]), output: Samples::periodic(out), modes: modes[2] };
         let axes = [time, Axis::periodic(points[1], modes[0]), Axis::periodic(points[2], modes[1])];
         if 2 * modes[2] > out + 1 {
@@ -289,7 +298,8 @@ fn losses() {
         case.check(&["x", "target"], |tape, vars| nn::relative_l2(tape, vars[0], vars[1]).unwrap());
     }
     for case in cases("loss", "relative_hs") {
-        let lengths: Vec<f64> = case.options["lengths"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+        let lengths: Vec<f64> =
+            case.options["lengths"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
         let shape = case.shape("input.x");
         let grid = Grid::new(&shape[shape.len() - lengths.len()..], &lengths).unwrap();
         let loss = RelativeSobolev::plan(&grid, case.number("s"), case.number("alpha")).unwrap();

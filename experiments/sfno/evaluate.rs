@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use ndarray::{ArrayD, ArrayView2, s};
+use parseval::Result;
 use parseval::operator::refine::{Anchor, AnchorMethod, AnchorOptions, anchors};
 use parseval::pde::Pde;
 use parseval::plot::{Axis, Curve, Figure, HeatMap, LinePlot, Quantity, Symbol};
@@ -12,7 +13,6 @@ use parseval::run::table::{Cell, Table};
 use parseval::run::{Printer, metrics};
 use parseval::simulate::WithPde;
 use parseval::spectral::layout::Dealias;
-use parseval::Result;
 use serde_json::json;
 
 use crate::Experiment;
@@ -54,10 +54,12 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
         rows.push(Row { seed, l2, h1, train_seconds, solve_seconds: median(&mut times) });
         example.get_or_insert(prediction);
     }
-    let classical = source.equation()?.with(source.grid(), Anchors { experiment, references: test.trajectories() })??;
+    let classical =
+        source.equation()?.with(source.grid(), Anchors { experiment, references: test.trajectories() })??;
 
     let title = format!("{}: {} windows of the test, {} frames", config.name, test.len(), frames);
-    let mut table = Table::new(title, &["method", "relative L2", "relative H1", "seconds to train", "seconds to solve"]);
+    let mut table =
+        Table::new(title, &["method", "relative L2", "relative H1", "seconds to train", "seconds to solve"]);
     let column = |value: fn(&Row) -> f64| Statistics::of(&rows.iter().map(value).collect::<Vec<_>>()).cell();
     let name = format!("{} ({} seeds, {parameters} parameters)", kind(experiment), rows.len());
     let cells = [column(|r| r.l2), column(|r| r.h1), column(|r| r.train_seconds), column(|r| r.solve_seconds)];
@@ -77,7 +79,10 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
     cost.save(out.join("error_cost.png"))?;
     let mut report = Report::new(format!("{}: neural operator beside the classical solver", config.name));
     report.table(&table);
-    report.figure(&cost, "Error against cost: relative L2 error over the test windows, seconds a window on this machine.")?;
+    report.figure(
+        &cost,
+        "Error against cost: relative L2 error over the test windows, seconds a window on this machine.",
+    )?;
     if let Some(prediction) = example {
         let (truth, guess) = (test.target(), prediction.view());
         let fields = fields_figure(
@@ -147,10 +152,7 @@ impl WithPde for Anchors<'_> {
 
 /// Error over cost, one curve a resolution and a point a seed.
 fn cost_figure(classical: &[Anchor], rows: &[Row]) -> Figure {
-    let mut plot = LinePlot::new(
-        Axis::new("seconds for a window").log(),
-        Axis::new("relative L2 error").log(),
-    );
+    let mut plot = LinePlot::new(Axis::new("seconds for a window").log(), Axis::new("relative L2 error").log());
     let mut resolutions: Vec<usize> = classical
         .iter()
         .filter_map(|a| match a.method {

@@ -28,7 +28,10 @@ use windows::Source;
 
 /// Trains Fourier neural operators, measures them beside the classical solver, and repairs their predictions.
 #[derive(Parser)]
-#[command(version, after_help = "Exit codes: 0 fine, 1 the run failed, 2 bad input, 130 interrupted (go on with --resume).")]
+#[command(
+    version,
+    after_help = "Exit codes: 0 fine, 1 the run failed, 2 bad input, 130 interrupted (go on with --resume)."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -123,9 +126,8 @@ impl Experiment {
         let resolved = self.config.to_toml()?;
         let mut runs = Vec::new();
         let folders = std::fs::read_dir(&self.out).map_err(|e| Error::io(&self.out, e))?;
-        let mut seeds: Vec<u64> = folders
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("seed-")?.parse().ok())
-            .collect();
+        let mut seeds: Vec<u64> =
+            folders.filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("seed-")?.parse().ok()).collect();
         seeds.sort_unstable();
         for seed in seeds {
             let run = RunDirectory::resume(&Ensemble::folder(&self.out, seed), &resolved, MAY_CHANGE)?;
@@ -135,7 +137,9 @@ impl Experiment {
             runs.extend(checkpoint.map(|checkpoint| (seed, run, checkpoint)));
         }
         match runs.is_empty() {
-            true => Err(Error::parameter("--out", self.out.display(), "must hold trained models: run `sfno train` first")),
+            true => {
+                Err(Error::parameter("--out", self.out.display(), "must hold trained models: run `sfno train` first"))
+            }
             false => Ok(runs),
         }
     }

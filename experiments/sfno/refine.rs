@@ -131,7 +131,13 @@ impl WithPde for Work<'_> {
         let truth = column(|r| r.0);
         let rank = |estimates: Vec<f64>| if rows.len() > 2 { spearman(&truth, &estimates) } else { f64::NAN };
         let mut table = Table::new(
-            format!("{}, {} windows, tolerance {:e}, repair: {:?}", config.name, rows.len(), settings.tolerance, self.mode),
+            format!(
+                "{}, {} windows, tolerance {:e}, repair: {:?}",
+                config.name,
+                rows.len(),
+                settings.tolerance,
+                self.mode
+            ),
             &["quantity", "value"],
         );
         for (name, value) in [
@@ -140,7 +146,10 @@ impl WithPde for Work<'_> {
             ("Spearman correlation with the error: indicator", rank(column(|r| r.1))),
             ("Spearman correlation with the error: coupled H-1 residual", rank(column(|r| r.2))),
             ("Spearman correlation with the error: published residual", rank(column(|r| r.3))),
-            ("mean published residual (does not see the error)", column(|r| r.3).iter().sum::<f64>() / rows.len() as f64),
+            (
+                "mean published residual (does not see the error)",
+                column(|r| r.3).iter().sum::<f64>() / rows.len() as f64,
+            ),
             ("windows repaired", repaired as f64),
             ("mean relative L2 error after", after.iter().sum::<f64>() / after.len() as f64),
             ("relative L2, start frame included, after", after_l2),
@@ -201,7 +210,11 @@ impl Work<'_> {
 }
 
 /// Relative L2 error of `[frame, channel, x, y]`, the known start not counted.
-fn window_error(grid: &parseval::field::Grid, guess: ndarray::ArrayViewD<f64>, truth: ndarray::ArrayViewD<f64>) -> Result<f64> {
+fn window_error(
+    grid: &parseval::field::Grid,
+    guess: ndarray::ArrayViewD<f64>,
+    truth: ndarray::ArrayViewD<f64>,
+) -> Result<f64> {
     let later = |u: &ndarray::ArrayViewD<f64>| {
         let part = u.slice_axis(Axis(0), Slice::from(1..)).to_owned();
         channels_first(part.insert_axis(Axis(0)).view())

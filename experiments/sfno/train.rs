@@ -7,9 +7,9 @@ use parseval::nn::RelativeSobolev;
 use parseval::operator::{Predictor, Trainer};
 use parseval::optim::{NamedTensor, TensorData};
 use parseval::run::checkpoint::{Checkpoint, Snapshot};
+use parseval::run::seed;
 use parseval::run::tensor_file::{Tensor, TensorFile, Tensors};
 use parseval::run::training::{Scalars, Train};
-use parseval::run::seed;
 use parseval::{Error, Result};
 
 use crate::config::Config;
@@ -64,7 +64,11 @@ pub fn load<T: Real>(predictor: &mut Predictor<T>, file: &TensorFile) -> Result<
     let mut stored = Vec::new();
     for view in predictor.parameters().views() {
         let values = file.get::<Precision>(&view.name, &view.shape)?;
-        stored.push((view.name.clone(), view.shape.clone(), values.iter().map(|v| T::of(v.as_f64())).collect::<Vec<T>>()));
+        stored.push((
+            view.name.clone(),
+            view.shape.clone(),
+            values.iter().map(|v| T::of(v.as_f64())).collect::<Vec<T>>(),
+        ));
     }
     predictor.parameters_mut().assign(|name| {
         stored.iter().find(|(n, ..)| n == name).map(|(_, shape, values)| (shape.as_slice(), values.as_slice()))
@@ -72,7 +76,12 @@ pub fn load<T: Real>(predictor: &mut Predictor<T>, file: &TensorFile) -> Result<
 }
 
 /// Predictions of windows, a batch at a time.
-pub fn predict<T: Real>(predictor: &mut Predictor<T>, input: ArrayView5<T>, frames: usize, batch: usize) -> Result<Array5<T>> {
+pub fn predict<T: Real>(
+    predictor: &mut Predictor<T>,
+    input: ArrayView5<T>,
+    frames: usize,
+    batch: usize,
+) -> Result<Array5<T>> {
     let parts = input.axis_chunks_iter(Axis(0), batch).map(|part| predictor.predict(part, frames));
     let parts: Vec<Array5<T>> = parts.collect::<Result<_>>()?;
     let views: Vec<ArrayView5<T>> = parts.iter().map(|p| p.view()).collect();
@@ -131,8 +140,12 @@ impl Train for Training {
         let mut state = Vec::new();
         for known in self.trainer.optimizer_state() {
             let data = match known.data {
-                TensorData::F32(_) => TensorData::F32(checkpoint.optimizer.get::<f32>(&known.name, &known.shape)?.to_vec()),
-                TensorData::F64(_) => TensorData::F64(checkpoint.optimizer.get::<f64>(&known.name, &known.shape)?.to_vec()),
+                TensorData::F32(_) => {
+                    TensorData::F32(checkpoint.optimizer.get::<f32>(&known.name, &known.shape)?.to_vec())
+                }
+                TensorData::F64(_) => {
+                    TensorData::F64(checkpoint.optimizer.get::<f64>(&known.name, &known.shape)?.to_vec())
+                }
             };
             state.push(NamedTensor { name: known.name, shape: known.shape, data });
         }

@@ -91,7 +91,7 @@ pub fn add_products_of_rows<T: Real>(isa: Isa, c: &mut [T], a: Matrix<T>, b: Mat
     assert_eq!(a.columns, b.columns, "inner sizes of a product");
     assert_eq!(c.len(), a.rows * b.rows, "product of {} x {}", a.rows, b.rows);
     assert!(a.stride.1 == 1 && b.stride.1 == 1, "rows must be contiguous");
-    dispatch!(isa, V => V::<T>::vectorize(|| rows::<V<T>>(c, a, b)));
+    dispatch!(isa, V => V::<T>::vectorize(#[inline(always)] || rows::<V<T>>(c, a, b)));
 }
 
 #[inline(always)]

@@ -191,7 +191,11 @@ impl Direct {
             problem.project(&mut self.u);
             let norm = self.u.iter().map(|v| v * v).sum::<f64>().sqrt();
             self.report.history.push(norm / b_norm);
-            if norm <= target || self.report.iterations >= self.options.max_iterations || !(norm < 0.5 * best) {
+            if norm <= target
+                || self.report.iterations >= self.options.max_iterations
+                || norm.is_nan()
+                || norm >= 0.5 * best
+            {
                 self.report.stop = if self.report.iterations >= self.options.max_iterations {
                     Stop::MaxIterations
                 } else {

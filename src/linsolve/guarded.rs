@@ -268,14 +268,14 @@ impl<O: Operator, M: Preconditioner, D: Direction> Guarded<O, M, D> {
                 self.classical_direction();
             }
             let (mut energy, mut size) = self.orthogonalise(is_learned);
-            if !(energy > f64::EPSILON * f64::EPSILON * size) || !energy.is_finite() {
+            if !energy.is_finite() || energy <= f64::EPSILON * f64::EPSILON * size {
                 // The direction was nearly in the span of the kept ones: forget them and take the classical one.
                 self.kept.iter_mut().for_each(|kept| kept.energy = 0.0);
                 self.classical_direction();
                 is_learned = false;
                 (energy, size) = self.orthogonalise(false);
             }
-            if !(energy > 0.0) || !size.is_finite() || !energy.is_finite() {
+            if !energy.is_finite() || !size.is_finite() || energy <= 0.0 {
                 self.report.stop = match energy {
                     e if !e.is_finite() || !size.is_finite() => Stop::NotFinite,
                     _ if size == 0.0 => Stop::IndefinitePreconditioner,

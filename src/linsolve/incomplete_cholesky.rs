@@ -27,8 +27,8 @@ impl IncompleteCholesky {
     pub fn new(problem: &Arc<Poisson>) -> Self {
         let layout = problem.layout;
         let mut k = vec![0.0; layout.len()];
-        let is_unknown = |o: usize| with_matrix!(problem, s => f64::from(s.diag[o]) > 0.0);
-        let diagonal = |o: usize| with_matrix!(problem, s => f64::from(s.diag[o]));
+        let diagonal = |o: usize| with_matrix!(problem, s => s.diagonal(o));
+        let is_unknown = |o: usize| diagonal(o) > 0.0;
         let steps = [0, 1, 2].map(|a| layout.step(a));
         // Weight between unknown `o` and the one after it along an axis.
         let after = |axis: usize, o: usize| {
@@ -38,8 +38,8 @@ impl IncompleteCholesky {
         for (i, j) in rows(layout.n) {
             for o in (layout.at(i, j)..layout.at(i, j) + layout.n[2]).filter(|&o| is_unknown(o)) {
                 let (mut e, d) = (diagonal(o), diagonal(o));
-                for axis in 0..3 {
-                    let before = o - steps[axis];
+                for (axis, step) in steps.iter().enumerate() {
+                    let before = o - step;
                     if k[before] > 0.0 {
                         let k2 = k[before] * k[before];
                         let w = problem.face_weight(axis, o);

@@ -210,7 +210,7 @@ impl<O: Operator, M: Preconditioner> Krylov<O, M> {
             self.vectors.direction(&self.z, beta, &mut self.p);
             self.operator.apply(&self.p, &mut self.q);
             pq = self.vectors.dot(&self.p, &self.q);
-            if !(pq > 0.0) {
+            if !pq.is_finite() || pq <= 0.0 {
                 return if pq.is_finite() { Stop::IndefiniteOperator } else { Stop::NotFinite };
             }
             let is_linear = self.preconditioner.is_linear_spd();
@@ -252,7 +252,7 @@ impl<O: Operator, M: Preconditioner> Krylov<O, M> {
             self.operator.project(x);
             norm = self.true_residual(b, x);
             // The carried residual drifts from the true one by round-off: go on from the true one while that helps.
-            if self.report.stop != Stop::Converged || !(norm < 0.5 * before) {
+            if self.report.stop != Stop::Converged || norm.is_nan() || norm >= 0.5 * before {
                 break;
             }
         }

@@ -2,13 +2,13 @@
 //!
 //! [`Poisson`] is `-div(beta grad p) = b` on a 2-D or 3-D grid of cells that are solid, fluid or air, matrix-free; [`Poisson::plan`]
 //! makes a solver of a [`Method`]. [`Krylov`] and [`Guarded`] take any [`Operator`], also a closure ([`FnOperator`]).
-//! Every solver is planned once, then [`Solver::solve`] computes without allocating, starts from the `x` it is given, and returns a
+//! Every solver is planned once, then [`Solver::solve`] only computes (no vector is allocated), starts from the `x` it is given, and returns a
 //! [`Report`] that says why it stopped and what the true residual is.
 //!
 //! # Which method
 //!
-//! [`Method::Auto`]: transforms on boxes, multigrid elsewhere. On 128^3 cells to `1e-8`, one iteration of multigrid costs as much as
-//! seven of plain conjugate gradients and there are 7 to 9 of them instead of 400 to 900, whatever the size of the grid; `cargo bench
+//! [`Method::Auto`]: transforms on boxes of moderate size, multigrid elsewhere. On 128^3 cells to `1e-8`, one iteration of multigrid costs as much as
+//! seven of plain conjugate gradients and there are 6 or 7 of them instead of 400 to 900, whatever the size of the grid; `cargo bench
 //! --bench linsolve` prints the table. The others are here to compare with.
 //!
 //! # Conventions
@@ -27,8 +27,8 @@
 //!
 //! # Limits
 //!
-//! Coarse cells are merged without regard to walls inside them: obstacles thinner than a few cells that separate fluid cost
-//! iterations (15 instead of 7 for slabs of six cells at 128^3). Coefficients that jump by orders of magnitude do too.
+//! Coarse cells are merged without regard to walls inside them: thin obstacles that separate fluid cost
+//! iterations (13 instead of 6 for slabs of six cells at 128^3). Coefficients that jump by orders of magnitude do too.
 //! Axes are coarsened together unless their couplings differ by more than 2.5; couplings in between cost some iterations.
 //!
 //! # Example

@@ -144,7 +144,7 @@ impl<M: Preconditioner + ?Sized> Preconditioner for Box<M> {
     }
 }
 
-/// A planned solver: everything is allocated, [`Solver::solve`] only computes.
+/// A planned solver: its vectors are allocated, [`Solver::solve`] only computes.
 pub trait Solver: Send {
     /// Solves `A x = b` from the initial guess `x`, to which the solution is written.
     ///

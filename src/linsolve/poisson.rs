@@ -394,10 +394,9 @@ impl Operator for Poisson {
 
     fn diagonal(&self) -> Option<Vec<f64>> {
         let n = self.layout.n;
-        let rows = (0..n[0]).flat_map(|i| (0..n[1]).map(move |j| (i, j)));
-        Some(with_matrix!(self, s => rows
-            .flat_map(|(i, j)| s.diag[self.layout.at(i, j)..][..n[2]].iter().map(|&d| self.scale * f64::from(d)))
-            .collect()))
+        let rows = (0..n[0]).flat_map(|i| (0..n[1]).map(move |j| self.layout.at(i, j)));
+        let cells = rows.flat_map(|o| o..o + n[2]);
+        Some(cells.map(|o| self.scale * with_matrix!(self, s => s.diagonal(o))).collect())
     }
 
     fn bytes(&self) -> usize {
@@ -434,10 +433,7 @@ fn padded_flags(cells: ArrayViewD<Cell>, walls: Walls, layout: &Layout, dim: usi
 }
 
 /// Sum of the weights of the faces that touch no solid.
-fn uniform_diagonal<D: Copy + Default + From<f32>>(layout: &Layout, flags: &[u8], axis: [f64; 3]) -> Vec<D>
-where
-    D: Diagonal,
-{
+fn uniform_diagonal<D: Diagonal>(layout: &Layout, flags: &[u8], axis: [f64; 3]) -> Vec<D> {
     let n = layout.n;
     let mut diag = vec![D::default(); layout.len()];
     vectorize(Isa::detect(), || {
@@ -461,7 +457,7 @@ where
 }
 
 /// Precision that a diagonal is kept in.
-trait Diagonal {
+trait Diagonal: Copy + Default {
     fn of(d: f64) -> Self;
 }
 

@@ -173,6 +173,12 @@ pub(crate) fn dot<X: Copy + Into<f64>, Y: Copy + Into<f64>>(x: &[X], y: &[Y]) ->
 }
 
 impl<D: Copy + Into<f64> + Sync> Stencil<f64, D> {
+    /// `d` of the cell at offset `o`.
+    #[inline(always)]
+    pub fn diagonal(&self, o: usize) -> f64 {
+        self.diag[o].into()
+    }
+
     /// Row `(i, j)` of `scale A x` for an array without halo; `zeros` is at least a row long.
     #[inline(always)]
     pub fn apply_flat(&self, scale: f64, x: &[f64], zeros: &[f64], row: [usize; 2], span: Range<usize>, y: &mut [f64]) {

@@ -539,7 +539,7 @@ fn deflation_of_a_users_operator_removes_its_slow_modes() {
     let n = 200;
     let apply = move |x: &[f64], y: &mut [f64]| {
         for k in 0..n {
-            let weight = |a: usize| if a % 20 == 0 { 1e-4 } else { 1.0 };
+            let weight = |a: usize| if a.is_multiple_of(20) { 1e-4 } else { 1.0 };
             let low = if k > 0 { weight(k) * (x[k] - x[k - 1]) } else { 1e-4 * x[k] };
             let high = if k + 1 < n { weight(k + 1) * (x[k] - x[k + 1]) } else { 0.0 };
             y[k] = low + high;
@@ -612,7 +612,8 @@ fn no_source_of_directions_keeps_the_guarded_loop_from_converging() {
     }
     // Useless ones cost their few calls and hardly an iteration.
     let mut seed = 0;
-    let hostile: [(&str, Box<dyn FnMut(&[f64], &mut [f64], usize) + Send>); 5] = [
+    type Network = Box<dyn FnMut(&[f64], &mut [f64], usize) + Send>;
+    let hostile: [(&str, Network); 5] = [
         ("zero", Box::new(|_, _, _| {})),
         ("NaN", Box::new(|_, q, _| q.fill(f64::NAN))),
         (

@@ -254,7 +254,7 @@ fn each_channel<T: Real>(
     let isa = workers.isa();
     workers.pieces(output, rows * points, 0, |index, piece, _| {
         let x = &x[index * rows * points..][..piece.len()];
-        dispatch!(isa, V => V::<T>::vectorize(|| {
+        dispatch!(isa, V => V::<T>::vectorize(#[inline(always)] || {
             for (row, (y, x)) in piece.chunks_exact_mut(points).zip(x.chunks_exact(points)).enumerate() {
                 let c = (index * rows + row) % channels;
                 if add {
@@ -279,7 +279,7 @@ fn sum_channels<T: Real>(
     let isa = workers.isa();
     workers.pieces(v, 1, 0, |c, v, _| {
         let row = |batch: usize| (batch * channels + c) * points..(batch * channels + c + 1) * points;
-        let sum = dispatch!(isa, V => V::<T>::vectorize(|| {
+        let sum = dispatch!(isa, V => V::<T>::vectorize(#[inline(always)] || {
             (0..shape[0]).map(|batch| sum_of_pair(&a[row(batch)], &b[row(batch)], &f)).sum::<f64>()
         }));
         v[0] += T::of(sum);

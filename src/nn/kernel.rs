@@ -27,7 +27,7 @@ pub(crate) fn zip<T: Real>(
     workers.pieces(output, PIECE, 0, |index, piece, _| {
         let range = index * PIECE..index * PIECE + piece.len();
         let (a, b) = (&a[range.clone()], &b[range]);
-        dispatch!(isa, V => V::<T>::vectorize(|| {
+        dispatch!(isa, V => V::<T>::vectorize(#[inline(always)] || {
             let triples = piece.iter_mut().zip(a).zip(b);
             if add {
                 triples.for_each(|((y, &a), &b)| *y += f(a, b));
@@ -55,7 +55,7 @@ pub(crate) fn sum<T: Real>(workers: &Workers<T>, [a, b]: [&[T]; 2], f: impl Fn(f
     let isa = workers.isa();
     sum_of_pieces(workers, a.len(), |range| {
         let (a, b) = (&a[range.clone()], &b[range]);
-        dispatch!(isa, V => V::<T>::vectorize(|| sum_of_pair(a, b, &f)))
+        dispatch!(isa, V => V::<T>::vectorize(#[inline(always)] || sum_of_pair(a, b, &f)))
     })
 }
 

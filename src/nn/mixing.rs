@@ -80,7 +80,7 @@ pub unsafe fn mix<T: Real, const CONJ: bool>(
         let first = tile * tile_len;
         let tile = Tile { sizes, first, len: tile_len.min(sizes.modes - first), stride: tile_len };
         // SAFETY: the caller's promise; tiles are disjoint ranges of modes.
-        dispatch!(workers.isa(), V => V::<T>::vectorize(|| unsafe {
+        dispatch!(workers.isa(), V => V::<T>::vectorize(#[inline(always)] || unsafe {
             products::<V<T>, CONJ>(tile, f, s, is_added, c, scratch)
         }));
     });

@@ -97,7 +97,7 @@ impl SumAxes {
             // Rows of neighbours; a thread takes some at a time.
             let rows = (4096 / count.max(1)).max(1);
             workers.pieces(output, rows, 0, |index, piece, _| {
-                dispatch!(isa, V => V::<T>::vectorize(|| {
+                dispatch!(isa, V => V::<T>::vectorize(#[inline(always)] || {
                     for (i, y) in piece.iter_mut().enumerate() {
                         let row = &x[(index * rows + i) * count..][..count];
                         *y = T::of(self.factor * sum_of_pair(row, row, |x, _| x));
@@ -107,7 +107,7 @@ impl SumAxes {
         } else {
             workers.pieces(output, inner, 0, |outer, y, _| {
                 let (factor, x) = (T::of(self.factor), &x[outer * count * inner..][..count * inner]);
-                dispatch!(isa, V => V::<T>::vectorize(|| {
+                dispatch!(isa, V => V::<T>::vectorize(#[inline(always)] || {
                     y.fill(T::zero());
                     for row in x.chunks_exact(inner) {
                         y.iter_mut().zip(row).for_each(|(y, &x)| *y += x);

@@ -143,7 +143,9 @@ impl<T: Real> Trainer<T> {
     pub fn worst_gradient(&self) -> String {
         let tape = &self.predictor.tape;
         match optim::worst_entry(tape.gradient()) {
-            Some((index, value)) => format!("largest gradient {} = {:e}", tape.parameters().describe(index), value.as_f64()),
+            Some((index, value)) => {
+                format!("largest gradient {} = {:e}", tape.parameters().describe(index), value.as_f64())
+            }
             None => "there is no gradient".to_owned(),
         }
     }

@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::field::Real;
 use crate::nn::modes::{Axis, Half, Samples};
 use crate::nn::{
-    Branch, GroupNorm, PointwiseConfig, PointwiseLayer, SpectralConfig, SpectralLayer, concatenate, hold_last, add,
+    Branch, GroupNorm, PointwiseConfig, PointwiseLayer, SpectralConfig, SpectralLayer, add, concatenate, hold_last,
 };
 use crate::spectral::simd::Activation;
 
@@ -91,7 +91,12 @@ impl SfnoConfig {
     /// # Errors
     ///
     /// [`Error::Parameter`] for a size that is zero, or fewer than 6 channels (five of them are the encoding's of place).
-    pub fn init<T: Real>(&self, channels: usize, parameters: &mut Parameters<T>, rng: &mut ChaCha8Rng) -> Result<Sfno<T>> {
+    pub fn init<T: Real>(
+        &self,
+        channels: usize,
+        parameters: &mut Parameters<T>,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Sfno<T>> {
         for (name, value, least) in [
             ("width", self.width, 6.max(channels)),
             ("modes", self.modes, 1),
@@ -104,10 +109,12 @@ impl SfnoConfig {
             }
         }
         let (width, modes) = (self.width, vec![self.modes_time, self.modes, self.modes]);
-        let spectral = |name: &str, channels: (usize, usize), bias, parameters: &mut Parameters<T>, rng: &mut ChaCha8Rng| {
-            let scale = 0.5 / (channels.0 * channels.1) as f64;
-            SpectralConfig { channels, modes: modes.clone(), half: Half::First, scale, bias }.init(name, parameters, rng)
-        };
+        let spectral =
+            |name: &str, channels: (usize, usize), bias, parameters: &mut Parameters<T>, rng: &mut ChaCha8Rng| {
+                let scale = 0.5 / (channels.0 * channels.1) as f64;
+                SpectralConfig { channels, modes: modes.clone(), half: Half::First, scale, bias }
+                    .init(name, parameters, rng)
+            };
         let norm = GroupNorm::new(parameters, "norm", 1, width, 1e-7)?;
         let lift = PointwiseConfig::linear(width, width).init("lift", parameters, rng);
         let (mut convolutions, mut local) = (Vec::new(), Vec::new());
@@ -147,7 +154,8 @@ impl<T: Real> Sfno<T> {
     /// As [`Operator::record`].
     pub fn record_latent(&self, tape: &mut Tape<T>, input: Var) -> Result<Var> {
         let shape = check_input(tape, input, self.channels)?;
-        let axes = |time| [time, Axis::periodic(shape[3], self.config.modes), Axis::periodic(shape[4], self.config.modes)];
+        let axes =
+            |time| [time, Axis::periodic(shape[3], self.config.modes), Axis::periodic(shape[4], self.config.modes)];
         let (latent, modes) = (self.config.latent, self.config.modes_time);
         let encoding = self.encoding(&shape[2..]);
         let v = tape.apply(Encode { encoding, width: self.config.width }, &[input])?;
@@ -237,7 +245,9 @@ impl<T: Real> Operation<T> for Encode<T> {
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         let points = self.encoding.len() / self.width;
         match inputs[0] {
-            [batch, _, rest @ ..] if rest.iter().product::<usize>() == points => Ok([&[*batch, self.width], rest].concat()),
+            [batch, _, rest @ ..] if rest.iter().product::<usize>() == points => {
+                Ok([&[*batch, self.width], rest].concat())
+            }
             other => Err(Error::shape("encoded field", &[1, 1, points], other)),
         }
     }

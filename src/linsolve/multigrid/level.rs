@@ -64,7 +64,7 @@ impl Parts {
             layout,
             axis: s.axis.map(|w| w as f32),
             faces: s.faces.as_ref().map(|faces| faces.each_ref().map(|f| f.iter().map(|&w| w as f32).collect())),
-            diag: s.diag.iter().map(|&d| f64::from(d) as f32).collect(),
+            diag: (0..s.diag.len()).map(|o| s.diagonal(o) as f32).collect(),
         });
         Self::new(stencil, problem.flags.clone(), weights, coarse_scale)
     }

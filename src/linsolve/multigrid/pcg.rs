@@ -246,7 +246,7 @@ impl MultigridPcg {
             rz_old = rz;
             self.update_direction(beta);
             let curvature = self.curvature();
-            if !(curvature > 0.0) {
+            if !curvature.is_finite() || curvature <= 0.0 {
                 return if curvature.is_finite() { Stop::IndefiniteOperator } else { Stop::NotFinite };
             }
             alpha = rz / curvature;
@@ -278,7 +278,7 @@ impl MultigridPcg {
             problem.project(x);
             norm = self.true_residual(b, x);
             // The carried residual drifts from the true one by round-off: go on from the true one while that helps.
-            if self.report.stop != Stop::Converged || !(norm < 0.5 * before) {
+            if self.report.stop != Stop::Converged || norm.is_nan() || norm >= 0.5 * before {
                 break;
             }
         }

@@ -249,7 +249,10 @@ impl Activation {
     }
 
     fn both<V: Lanes>(self, x: &mut [V::Real], g: &mut [V::Real]) {
-        V::vectorize(|| with_function!(self, f => map_both::<V>(f, x, g)));
+        V::vectorize(
+            #[inline(always)]
+            || with_function!(self, f => map_both::<V>(#[inline(always)] |x| f(x), x, g)),
+        );
     }
 }
 
