@@ -99,7 +99,7 @@ impl Poisson {
     ///
     /// ```
     /// use ndarray::ArrayD;
-    /// use parseval::linsolve::{Cell, Method, Options, Poisson, Walls};
+    /// use parseval::linsolve::{Cell, Method, Options, Poisson, Solver, Walls};
     /// let cells = ArrayD::from_elem(vec![32, 32, 32], Cell::Fluid);
     /// let problem = Poisson::new(cells.view(), &[1.0 / 32.0; 3], Walls::open_top(3))?;
     /// let mut solver = problem.plan(Method::Multigrid, &Options::default())?;
