@@ -99,11 +99,11 @@ impl Poisson {
     ///
     /// ```
     /// use ndarray::ArrayD;
-    /// use parseval::linsolve::{Cell, Method, Options, Poisson, Walls};
+    /// use parseval::linsolve::{Cell, Method, Options, Poisson, Solver, Walls};
     /// let cells = ArrayD::from_elem(vec![32, 32, 32], Cell::Fluid);
     /// let problem = Poisson::new(cells.view(), &[1.0 / 32.0; 3], Walls::open_top(3))?;
-    /// let mut solver = problem.plan(Method::Multigrid, &Options::default())?;
     /// let (b, mut p) = (vec![1.0; problem.cells()], vec![0.0; problem.cells()]);
+    /// let mut solver = problem.plan(Method::Multigrid, &Options::default())?;
     /// let report = solver.solve(&b, &mut p)?;
     /// assert!(report.is_converged() && report.iterations <= 13);
     /// # Ok::<(), parseval::Error>(())
