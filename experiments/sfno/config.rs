@@ -67,6 +67,10 @@ pub struct Data {
     /// Windows in a batch.
     #[serde(default = "four")]
     pub batch: usize,
+    /// Directions in grid points, such as `[1, -1]`, along which a shift of the flow is a flow: training windows are shifted
+    /// by random multiples of each.
+    #[serde(default)]
+    pub shifts: Vec<[i64; 2]>,
 }
 
 fn vorticity() -> String {

@@ -1,6 +1,6 @@
 //! `sfno train`.
 
-use ndarray::{Array5, ArrayD, ArrayView5, Axis, Ix5, concatenate};
+use ndarray::{Array5, ArrayD, ArrayView5, ArrayViewMut4, Axis, Ix5, concatenate, s};
 use parseval::data::loader::{Batches, Loader};
 use parseval::field::{Grid, Real};
 use parseval::nn::RelativeSobolev;
@@ -11,6 +11,7 @@ use parseval::run::seed;
 use parseval::run::tensor_file::{Tensor, TensorFile, Tensors};
 use parseval::run::training::{Scalars, Train};
 use parseval::{Error, Result};
+use rand::RngExt;
 
 use crate::config::Config;
 use crate::windows::{Source, Windows, errors};
@@ -21,6 +22,7 @@ pub type Precision = f32;
 /// A training run of one seed.
 pub struct Training {
     config: Config,
+    seed: u64,
     trainer: Trainer<Precision>,
     loader: Loader,
     batches: Option<(u64, Batches<Precision>)>,
@@ -43,6 +45,7 @@ impl Training {
             loader: source.loader(config, seed::derive(run_seed, "batches", 0))?,
             batches: None,
             config: config.clone(),
+            seed: run_seed,
             valid,
             grid,
         })
@@ -108,7 +111,19 @@ impl Train for Training {
         let batch = batches.next().ok_or_else(empty)??;
         self.batches = Some((step + 1, batches));
         let rate = self.config.rate.at(step, self.config.training.steps);
-        let (input, target) = (channels_first(batch.input), channels_first(batch.output));
+        let (mut input, mut target) = (channels_first(batch.input), channels_first(batch.output));
+        if !self.config.data.shifts.is_empty() {
+            let mut rng = seed::stream(self.seed, "shift", step);
+            for window in 0..input.dim().0 {
+                let n = self.grid.shape().iter().max().copied().unwrap_or(1) as i64;
+                let by = self.config.data.shifts.iter().fold([0, 0], |by, direction| {
+                    let times = rng.random_range(0..n);
+                    [by[0] + times * direction[0], by[1] + times * direction[1]]
+                });
+                shift(input.index_axis_mut(Axis(0), window), by);
+                shift(target.index_axis_mut(Axis(0), window), by);
+            }
+        }
         let report = self.trainer.step(input.view(), target.view(), rate)?;
         Ok(vec![("loss".into(), report.loss), ("gradient".into(), report.gradient_norm), ("rate".into(), rate)])
     }
@@ -159,6 +174,36 @@ impl Train for Training {
     }
 }
 
+/// Shifts `[channel, time, x, y]` periodically by so many points along x and y.
+fn shift(mut window: ArrayViewMut4<Precision>, by: [i64; 2]) {
+    let source = window.to_owned();
+    let (nx, ny) = (source.dim().2, source.dim().3);
+    let [sx, sy] = [by[0].rem_euclid(nx as i64) as usize, by[1].rem_euclid(ny as i64) as usize];
+    let parts = |n: usize, s: usize| [(0..n - s, s..n), (n - s..n, 0..s)];
+    for (from_x, to_x) in parts(nx, sx) {
+        for (from_y, to_y) in parts(ny, sy) {
+            let from = source.slice(s![.., .., from_x.clone(), from_y]);
+            window.slice_mut(s![.., .., to_x.clone(), to_y]).assign(&from);
+        }
+    }
+}
+
 fn tensor<T: parseval::run::tensor_file::Element>(shape: &[usize], values: &[T]) -> Tensor {
     Tensor::new(shape, values.to_vec()).expect("a tensor has as many values as its shape says")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array4;
+
+    #[test]
+    fn a_shift_moves_every_point_by_the_same() {
+        let field = Array4::from_shape_fn((1, 2, 4, 6), |(_, t, x, y)| (100 * t + 10 * x + y) as f32);
+        let mut moved = field.clone();
+        shift(moved.view_mut(), [1, -2]);
+        for ((_, t, x, y), value) in field.indexed_iter() {
+            assert_eq!(moved[[0, t, (x + 1) % 4, (y + 4) % 6]], *value);
+        }
+    }
 }

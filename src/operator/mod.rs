@@ -69,3 +69,6 @@ fn check_input<T: Real>(tape: &Tape<T>, input: Var, channels: usize) -> Result<[
         _ => Err(Error::shape("input of the operator [batch, channel, t, x, y]", &[1, channels, 1, 1, 1], shape)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,11 @@ pub struct SfnoConfig {
     pub modes: usize,
     /// Kept modes in time.
     pub modes_time: usize,
+    /// Kept spatial modes of the last convolution, which has few channels and can afford all of them; `modes` if 0.
+    pub modes_output: usize,
+    /// Whether the time axis of all convolutions has a half of zeros before the frames, as that of the last one always has:
+    /// a series of frames is not periodic.
+    pub pad_time: bool,
     /// Frames of the latent field.
     pub latent: usize,
     /// Fourier layers after the lifting one.
@@ -62,6 +67,8 @@ impl Default for SfnoConfig {
             width: 10,
             modes: 12,
             modes_time: 5,
+            modes_output: 0,
+            pad_time: false,
             latent: 10,
             layers: 3,
             expansion: 4,
@@ -86,6 +93,16 @@ pub struct Sfno<T> {
 }
 
 impl SfnoConfig {
+    fn output_modes(&self) -> usize {
+        if self.modes_output == 0 { self.modes } else { self.modes_output }
+    }
+
+    /// A time axis from `from` to `to` frames.
+    fn time(&self, from: usize, to: usize) -> Axis {
+        let samples = |n| if self.pad_time { Samples::padded(n, n) } else { Samples::periodic(n) };
+        Axis { input: samples(from), output: samples(to), modes: self.modes_time }
+    }
+
     /// Adds the parameters of an operator on fields of `channels` channels.
     ///
     /// # Errors
@@ -108,19 +125,17 @@ impl SfnoConfig {
                 return Err(Error::parameter(name, value, format!("must be >= {least}")));
             }
         }
-        let (width, modes) = (self.width, vec![self.modes_time, self.modes, self.modes]);
-        let spectral =
-            |name: &str, channels: (usize, usize), bias, parameters: &mut Parameters<T>, rng: &mut ChaCha8Rng| {
-                let scale = 0.5 / (channels.0 * channels.1) as f64;
-                SpectralConfig { channels, modes: modes.clone(), half: Half::First, scale, bias }
-                    .init(name, parameters, rng)
-            };
+        let width = self.width;
+        let spectral = |name: &str, channels: (usize, usize), space: usize, bias, parameters: &mut _, rng: &mut _| {
+            let (scale, modes) = (0.5 / (channels.0 * channels.1) as f64, vec![self.modes_time, space, space]);
+            SpectralConfig { channels, modes, half: Half::First, scale, bias }.init(name, parameters, rng)
+        };
         let norm = GroupNorm::new(parameters, "norm", 1, width, 1e-7)?;
         let lift = PointwiseConfig::linear(width, width).init("lift", parameters, rng);
         let (mut convolutions, mut local) = (Vec::new(), Vec::new());
         for layer in 0..=self.layers {
             let name = format!("blocks.{layer}");
-            convolutions.push(spectral(&format!("{name}.spectral"), (width, width), None, parameters, rng));
+            convolutions.push(spectral(&format!("{name}.spectral"), (width, width), self.modes, None, parameters, rng));
             let branch = if layer == 0 { Branch::Identity } else { Branch::Linear };
             let network = PointwiseConfig {
                 channels: (width, width),
@@ -132,7 +147,7 @@ impl SfnoConfig {
             local.push(network.init(&format!("{name}.local"), parameters, rng));
         }
         let reduce = PointwiseConfig::linear(width, channels).init("reduce", parameters, rng);
-        let output = spectral("output", (channels, channels), Some(self.delta), parameters, rng);
+        let output = spectral("output", (channels, channels), self.output_modes(), Some(self.delta), parameters, rng);
         let encodings = Mutex::new(HashMap::new());
         let config = self.clone();
         Ok(Sfno { config, channels, norm, lift, spectral: convolutions, local, reduce, output, encodings })
@@ -156,17 +171,17 @@ impl<T: Real> Sfno<T> {
         let shape = check_input(tape, input, self.channels)?;
         let axes =
             |time| [time, Axis::periodic(shape[3], self.config.modes), Axis::periodic(shape[4], self.config.modes)];
-        let (latent, modes) = (self.config.latent, self.config.modes_time);
+        let latent = self.config.latent;
         let encoding = self.encoding(&shape[2..]);
         let v = tape.apply(Encode { encoding, width: self.config.width }, &[input])?;
         let v = self.norm.record(tape, v)?;
         let v = self.lift.record(tape, v, None)?;
-        let time = Axis { input: Samples::periodic(shape[2]), output: Samples::periodic(latent), modes };
+        let time = self.config.time(shape[2], latent);
         let convolved = self.spectral[0].record(tape, v, &axes(time))?;
         let held = hold_last(tape, v, 2, latent)?;
         let mut v = self.local[0].record(tape, convolved, Some(held))?;
         for (spectral, local) in self.spectral.iter().zip(&self.local).skip(1) {
-            let convolved = spectral.record(tape, v, &axes(Axis::periodic(latent, modes)))?;
+            let convolved = spectral.record(tape, v, &axes(self.config.time(latent, latent)))?;
             v = local.record(tape, convolved, Some(v))?;
         }
         self.reduce.record(tape, v, None)
@@ -179,7 +194,7 @@ impl<T: Real> Sfno<T> {
     /// As [`Operator::record`].
     pub fn record_output(&self, tape: &mut Tape<T>, input: Var, latent: Var, frames: usize) -> Result<Var> {
         let shape = check_input(tape, input, self.channels)?;
-        let (length, modes) = (self.config.latent + 1, self.config.modes);
+        let (length, modes) = (self.config.latent + 1, self.config.output_modes());
         let time = Axis {
             input: Samples::padded(length, length),
             output: Samples { count: frames, first: frames + 2, period: 2 * (frames + 1) },
