@@ -17,6 +17,9 @@
 //!
 //! and needs no derivative of `f` beyond the jet of the first. Directions share the coefficient of order zero.
 
+// Recurrences are written with the indices of their formulas.
+#![allow(clippy::needless_range_loop)]
+
 use serde::{Deserialize, Serialize};
 
 use super::MAX_ORDER;
@@ -133,7 +136,7 @@ fn minus_square<V: Lanes>(k: usize, v: &Coefficients<V>) -> V {
         half = v[i].madd(v[k - i], half);
     }
     let two = V::splat(V::Real::of(-2.0));
-    if k % 2 == 0 { half.msub(two, v[k / 2] * v[k / 2]) } else { half * two }
+    if k.is_multiple_of(2) { half.msub(two, v[k / 2] * v[k / 2]) } else { half * two }
 }
 
 struct Tanh;

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::MAX_ORDER;
 use crate::error::{Error, Result};
 use crate::field::Real;
 
@@ -91,9 +90,18 @@ impl Coordinate {
 /// All coordinates along all directions.
 #[derive(Clone, Debug)]
 pub(super) struct Embedding {
-    /// Coordinate, first feature, and for each direction its component in the coordinate and its order.
-    parts: Vec<(Coordinate, usize, Vec<(f64, usize)>)>,
+    parts: Vec<Part>,
     components: usize,
+}
+
+/// One coordinate.
+#[derive(Clone, Debug)]
+struct Part {
+    coordinate: Coordinate,
+    /// Its first feature.
+    first: usize,
+    /// For each direction its entry in this coordinate, and its order.
+    directions: Vec<(f64, usize)>,
 }
 
 impl Embedding {
@@ -103,7 +111,8 @@ impl Embedding {
         let parts = coordinates.iter().enumerate().map(|(axis, &coordinate)| {
             let start = first;
             first += coordinate.features();
-            (coordinate, start, directions.iter().map(|(along, order)| (along[axis], *order)).collect())
+            let directions = directions.iter().map(|(along, order)| (along[axis], *order)).collect();
+            Part { coordinate, first: start, directions }
         });
         Self { parts: parts.collect(), components: 1 + directions.iter().map(|(_, order)| order).sum::<usize>() }
     }
@@ -114,7 +123,7 @@ impl Embedding {
         debug_assert!(features.len() == self.components * count * stride);
         features.fill(T::zero());
         for (p, point) in points.chunks_exact(self.parts.len()).enumerate() {
-            for (&x, (coordinate, first, directions)) in point.iter().zip(&self.parts) {
+            for (&x, Part { coordinate, first, directions }) in point.iter().zip(&self.parts) {
                 coordinate.jet(x.as_f64(), directions, |component, feature, value| {
                     features[(component * count + p) * stride + first + feature] = T::of(value);
                 });
@@ -122,5 +131,3 @@ impl Embedding {
         }
     }
 }
-
-const _: () = assert!(MAX_ORDER == 4, "with_order! in activation.rs lists the orders");
