@@ -131,3 +131,49 @@ impl Embedding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coefficients_are_those_of_the_closed_form_along_oblique_directions() {
+        let (length, modes) = (3.0, 20);
+        let coordinates = [Coordinate::Periodic { length, modes }, Coordinate::Linear { from: -2.0, to: 3.0 }];
+        let embedding = Embedding::new(&coordinates, &[(vec![1.0, 0.0], 4), (vec![-0.3, 0.7], 3)]);
+        let points = [0.4, 2.5, -1.3, 0.5];
+        let (stride, count) = (48, 2);
+        let mut features = vec![f64::NAN; 8 * count * stride];
+        embedding.jets(&points, stride, &mut features);
+        for (p, point) in points.chunks(2).enumerate() {
+            for (component, along, order) in
+                [(0, [0.0; 2], 0), (1, [1.0, 0.0], 1), (4, [1.0, 0.0], 4), (5, [-0.3, 0.7], 1), (7, [-0.3, 0.7], 3)]
+            {
+                let row = &features[(component * count + p) * stride..][..stride];
+                let factorial = [1.0, 1.0, 2.0, 6.0, 24.0][order];
+                for m in 1..=modes {
+                    let k = std::f64::consts::TAU * m as f64 / length;
+                    let size = (k * along[0]).powi(order as i32) / factorial;
+                    let phase = k * point[0] + order as f64 * std::f64::consts::FRAC_PI_2;
+                    // The phase, up to 60, is rounded; each harmonic adds a rounding.
+                    let tolerance = 2e-14 * size.abs();
+                    assert!((row[2 * m - 2] - size * phase.cos()).abs() <= tolerance);
+                    assert!((row[2 * m - 1] - size * phase.sin()).abs() <= tolerance);
+                }
+                let line = [(point[1] + 2.0) / 2.5 - 1.0, along[1] / 2.5, 0.0, 0.0, 0.0][order];
+                assert!((row[2 * modes] - line).abs() < 1e-15);
+                assert!(row[2 * modes + 1..].iter().all(|&pad| pad == 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn features_are_periodic() {
+        let embedding = Embedding::new(&[Coordinate::Periodic { length: 0.75, modes: 3 }], &[(vec![1.0], 4)]);
+        let (mut a, mut b) = (vec![0.0f64; 40], vec![0.0f64; 40]);
+        embedding.jets(&[0.2], 8, &mut a);
+        embedding.jets(&[0.2 + 0.75], 8, &mut b);
+        // The largest coefficient is (6 pi / 0.75)^4 / 24 = 17000; phases differ by a rounding of 8, three times.
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-14 * 17_000.0));
+    }
+}
