@@ -588,6 +588,22 @@ mod tests {
     }
 
     #[test]
+    fn values_alone_are_those_that_come_with_derivatives() {
+        let workers = Workers::new(1).unwrap();
+        for mlp in networks() {
+            let (theta, points) = (example::<f64>(&mlp, 9), spread(150));
+            let [alone, all] = [vec![], directions()].map(|directions| {
+                let jets = Jets::<f64>::plan(&mlp, &directions).unwrap();
+                let mut values = vec![0.0; 150 * jets.jet()];
+                jets.derivatives(&workers, &theta, &points, &mut values);
+                values.chunks(jets.jet()).flat_map(|jet| jet[..mlp.outputs].to_vec()).collect::<Vec<_>>()
+            });
+            // The same products, perhaps summed in another order.
+            assert!(distance(&alone, &all) < 1e-14 * largest(&all));
+        }
+    }
+
+    #[test]
     fn no_points_give_no_gradient() {
         let mlp = mlp(5, 1, 1, Activation::Tanh, None);
         let theta = example::<f64>(&mlp, 8);

@@ -1,6 +1,6 @@
 """Writes derivatives of small coordinate networks and their gradients by nested automatic differentiation in float64.
 
-    pip install jax
+    pip install jax==0.10.2 numpy
     python tests/golden/make_jets.py
 
 Each case: parameters in the order of `parseval::jet::Mlp`, points (x, t), derivatives u, u_x, .., u_xxxx, u_t, u_tt,
