@@ -43,6 +43,7 @@ pub mod data;
 pub mod error;
 pub mod field;
 pub mod initial;
+pub mod jet;
 pub mod linsolve;
 pub mod nn;
 pub mod operator;
