@@ -1,9 +1,11 @@
 //! **Parseval** solves partial differential equations on periodic boxes, by classical spectral methods and by learned
 //! ones, on one differentiable core in double precision, and measures each against the other.
 //!
-//! What is here so far is the core and everything around data: eleven equations, exponential and implicit-explicit time
-//! steppers with exact derivatives of whole rollouts, initial states, HDF5 data sets that carry the measured accuracy of
-//! their own content, and figures. The name is the identity that the library leans on: norms in Fourier space are exact.
+//! The core: eleven equations, exponential and implicit-explicit time steppers with exact derivatives of whole rollouts,
+//! initial states, HDF5 data sets that carry the measured accuracy of their own content, and figures. On it: a tape of
+//! coarse operations with layers and optimisers, neural operators with an error estimate that needs no truth, jets through
+//! coordinate networks, and linear solvers for Poisson problems. The name is the identity that the library leans on: norms
+//! in Fourier space are exact.
 //!
 //! # Conventions
 //!
@@ -36,7 +38,9 @@
 //! # Where to read
 //!
 //! [`pde`] (what is solved) → [`stepper`] (how) → [`spectral`] (on what). [`initial`] starts, [`data`] keeps, [`plot`]
-//! shows, [`simulate`] turns a recipe into a data set.
+//! shows, [`simulate`] turns a recipe into a data set. [`autodiff`] → [`nn`] → [`operator`] is the way to a trained
+//! operator, [`optim`] and [`run`] train it; [`jet`] differentiates coordinate networks; [`linsolve`] solves elliptic
+//! problems.
 
 pub mod autodiff;
 pub mod data;
