@@ -214,7 +214,7 @@ fn join(
             }
         }
     }
-    (vec![vec![2], outer, kept].concat(), values)
+    ([vec![2], outer, kept].concat(), values)
 }
 
 fn check_spectral(case: &Case, axes: &[Axis], half: Half, order: &[usize], bias_scale: Option<f64>) {

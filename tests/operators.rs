@@ -114,6 +114,12 @@ fn a_small_training_resumes_to_the_bit_beats_persistence_and_is_repaired() {
     let report = std::fs::read_to_string(at.join("whole/report.html")).unwrap();
     assert!(report.contains("ETDRK4") && report.contains("<svg") && !report.contains("http://"));
 
+    let export = sfno(&["export", "tiny.toml", "--out", "whole"], at);
+    assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
+    let csv = std::fs::read_to_string(at.join("whole/seed-0000/metrics.csv")).unwrap();
+    assert!(csv.lines().count() > 100 && csv.contains("loss"));
+    assert_eq!(std::fs::read_dir(at.join("whole/seed-0000/tensorboard")).unwrap().count(), 1);
+
     for mode in ["march", "newton"] {
         let arguments = ["refine", "tiny.toml", "--out", "whole", "--json", "--tolerance", "1e-4", "--mode", mode];
         let refine = sfno(&arguments, at);

@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use parseval::run::checkpoint::Checkpoint;
 use parseval::run::seeds::{Ensemble, Seeds};
 use parseval::run::training::{self, Stop};
-use parseval::run::{self, Interrupt, Printer, RunDirectory};
+use parseval::run::{self, Interrupt, Printer, RunDirectory, metrics, tensorboard};
 use parseval::{Error, Result};
 
 use config::{Config, MAY_CHANGE};
@@ -55,6 +55,11 @@ enum Command {
     },
     /// Prints and draws errors and costs of the trained models beside the classical solver.
     Evaluate {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Writes the metrics of each run as metrics.csv and as a TensorBoard event file, into its folder.
+    Export {
         #[command(flatten)]
         common: Common,
     },
@@ -153,6 +158,7 @@ fn main() -> ExitCode {
             train(&Experiment::open(common)?, &common.config, seeds, *resume, limit, print)
         }
         Command::Evaluate { common } => evaluate::evaluate(&Experiment::open(common)?, print),
+        Command::Export { common } => export(&Experiment::open(common)?, print),
         Command::Refine { common, tolerance, mode } => {
             let mut experiment = Experiment::open(common)?;
             if let Some(tolerance) = tolerance {
@@ -161,6 +167,21 @@ fn main() -> ExitCode {
             refine::refine(&experiment, *mode, print)
         }
     })
+}
+
+fn export(experiment: &Experiment, print: Printer) -> Result<()> {
+    for (_, run, _) in experiment.trained()? {
+        let records = metrics::read(&run.metrics())?;
+        let path = run.path().join("metrics.csv");
+        std::fs::write(&path, metrics::to_csv(&records)).map_err(|e| Error::io(&path, e))?;
+        print.line(path.display())?;
+        // The records count from the start of the run; the folder was made then.
+        let created = std::fs::metadata(run.path().join("config.toml")).and_then(|m| m.modified());
+        let started = created.ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+        let started = started.map_or(0.0, |t| t.as_secs_f64());
+        print.line(tensorboard::export(&records, started, &run.path().join("tensorboard"))?.display())?;
+    }
+    Ok(())
 }
 
 fn train(

@@ -139,10 +139,10 @@ unsafe fn block<V: Lanes, const R: usize, const Q: usize>(
         let mut p = 0;
         while p < whole {
             let right: [V; Q] = std::array::from_fn(|q| V::load(right.add(q * b.stride.0 + p)));
-            for r in 0..R {
+            for (r, sum) in sum.iter_mut().enumerate() {
                 let left = V::load(left.add(r * a.stride.0 + p));
-                for q in 0..Q {
-                    sum[r][q] = left.madd(right[q], sum[r][q]);
+                for (sum, &right) in sum.iter_mut().zip(&right) {
+                    *sum = left.madd(right, *sum);
                 }
             }
             p += w;
@@ -155,7 +155,7 @@ unsafe fn block<V: Lanes, const R: usize, const Q: usize>(
                 let mut half = w / 2;
                 while half > 0 {
                     for l in 0..half {
-                        lanes[l] = lanes[l] + lanes[l + half];
+                        lanes[l] += lanes[l + half];
                     }
                     half /= 2;
                 }

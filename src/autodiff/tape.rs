@@ -406,10 +406,10 @@ mod tests {
             }
         }
         fn vjp(&self, _: &Workers<T>, record: &Record<T>, cotangent: &[T], inputs: &mut [Option<Cotangent<T>>]) {
-            for i in 0..2 {
-                let Some(input) = inputs[i].take() else { continue };
+            for (input, other) in inputs.iter_mut().zip(record.inputs.iter().rev()) {
+                let Some(input) = input.take() else { continue };
                 let (g, beta) = input.target();
-                for ((g, &other), &c) in g.iter_mut().zip(record.inputs[1 - i].values).zip(cotangent) {
+                for ((g, &other), &c) in g.iter_mut().zip(other.values).zip(cotangent) {
                     *g = if beta == T::zero() { other * c } else { *g + other * c };
                 }
             }

@@ -498,8 +498,10 @@ mod tests {
         (shape.to_vec(), (0..len).map(|i| ((i as f64 + seed) * 12.9898).sin()).collect())
     }
 
+    type Case = (Pointwise, Vec<(Vec<usize>, Vec<f64>)>);
+
     /// All combinations of hidden layer, branch and outer activation, with inputs that fit.
-    fn cases() -> Vec<(Pointwise, Vec<(Vec<usize>, Vec<f64>)>)> {
+    fn cases() -> Vec<Case> {
         let mut cases = Vec::new();
         for hidden in [None, Some(Activation::Gelu)] {
             for branch in [Branch::None, Branch::Identity, Branch::Linear] {

@@ -106,7 +106,7 @@ impl<T: Real> Trainer<T> {
         loss: RelativeSobolev<T>,
         clip: Option<f64>,
     ) -> Result<Self> {
-        if let Some(limit) = clip.filter(|&limit| !(limit > 0.0)) {
+        if let Some(limit) = clip.filter(|limit| limit.is_nan() || *limit <= 0.0) {
             return Err(Error::parameter("clip", limit, "must be > 0"));
         }
         let views = predictor.parameters().views();

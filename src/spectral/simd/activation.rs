@@ -248,6 +248,8 @@ impl Activation {
         }
     }
 
+    // The closure is inlined where a function item would become a call without the instruction set.
+    #[allow(clippy::redundant_closure)]
     fn both<V: Lanes>(self, x: &mut [V::Real], g: &mut [V::Real]) {
         V::vectorize(
             #[inline(always)]
