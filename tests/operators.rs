@@ -120,15 +120,16 @@ fn a_small_training_resumes_to_the_bit_beats_persistence_and_is_repaired() {
     assert!(csv.lines().count() > 100 && csv.contains("loss"));
     assert_eq!(std::fs::read_dir(at.join("whole/seed-0000/tensorboard")).unwrap().count(), 1);
 
-    for mode in ["march", "newton"] {
+    for (mode, largest) in [("march", 0.02), ("newton", 0.02), ("last-layer", 0.9), ("paper", 1.1)] {
         let arguments = ["refine", "tiny.toml", "--out", "whole", "--json", "--tolerance", "1e-4", "--mode", mode];
         let refine = sfno(&arguments, at);
         assert!(refine.status.success(), "{}", String::from_utf8_lossy(&refine.stderr));
         let results: serde_json::Value = serde_json::from_slice(&refine.stdout).unwrap();
         for window in results["windows"].as_array().unwrap() {
             let value = |name: &str| window[name].as_f64().unwrap();
-            // Every prediction of this small model fails the tolerance, and every repair meets it.
-            assert!(value("error") > 1e-3 && value("error_after") < 1e-4, "{mode}: {window}");
+            // Every prediction of this small model fails the tolerance. Marches give the solver's accuracy, fifty steps of
+            // a first-order method a part of it, and the published residual nothing.
+            assert!(value("error") > 1e-3 && value("error_after") < largest * value("error"), "{mode}: {window}");
             // The published residual is as small for these predictions as for the truth.
             assert!(value("published") < 1e-8 && value("coupled") > 1e-3, "{window}");
         }

@@ -34,8 +34,8 @@ pub enum Mode {
 /// Frequencies in time of the correction that `paper` and `last-layer` may make.
 const TERMS: usize = 6;
 
-/// Rate of the published fine-tuning.
-const PAPER_RATE: f64 = 1e-2;
+/// Rate of the published fine-tuning, whose unknowns are of the size of the coefficients of the field.
+const PAPER_RATE: f64 = 1e-4;
 
 pub fn refine(experiment: &Experiment, mode: Mode, print: Printer) -> Result<()> {
     let Experiment { config, source, threads, .. } = experiment;
@@ -194,13 +194,14 @@ impl Work<'_> {
             let mut adam = Adam::new(x.len(), AdamOptions::default())?;
             for _ in 0..iterations {
                 objective.value_and_gradient(&x, &mut gradient);
-                adam.step(&mut x, &gradient, PAPER_RATE * 1e-2);
+                adam.step(&mut x, &gradient, PAPER_RATE);
             }
             return Ok(objective.corrected(&x));
         }
         let mut objective = Objective::coupled(pde, grid, time, options, start.view(), guess.view(), guess.shape()[0])?;
         let scale: Vec<f64> = objective.preconditioner(1.0);
-        let diagonal = scale.iter().map(|p| p * p).collect();
+        // Modes that the solver does not keep have no part in the objective, nor a scale.
+        let diagonal = scale.iter().map(|&p| if p > 0.0 { p * p } else { 1.0 }).collect();
         let mut x = vec![0.0; objective.len()];
         let mut lbfgs = Lbfgs::new(x.len(), LbfgsOptions::default())?.with_preconditioner(diagonal)?;
         let limits = Limits { max_iterations: iterations, gradient_tolerance: 0.0, ..Limits::default() };
