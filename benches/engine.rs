@@ -4,9 +4,10 @@
 //! the rate of large matrix products (of the `gemm` crate, one on each thread), which is measured between the repeats.
 //! A row is a name, the work of a step and a closure that runs one.
 
+mod peak;
+
 use std::time::Instant;
 
-use gemm::{Parallelism, gemm};
 use ndarray::Array5;
 use parseval::autodiff::{Parameters, Tape};
 use parseval::field::{Grid, Real};
@@ -17,6 +18,8 @@ use parseval::optim::{Adam, AdamOptions, Optimizer, OptimizerConfig};
 use parseval::spectral::simd::Activation;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+
+use peak::{median, peak};
 
 const REPEATS: usize = 15;
 
@@ -169,53 +172,4 @@ fn sfno<T: Real>(name: &'static str, threads: usize, n: usize, config: SfnoConfi
         trainer.step(frames.view(), frames.view(), 1e-3).unwrap();
     };
     Row { name, work: f64::NAN, step: Box::new(step) }
-}
-
-/// Rate of a matrix product of three million entries in the cache, on each thread, in GFLOP/s.
-fn peak<T: Real>(threads: usize) -> f64 {
-    const N: usize = 512;
-    const PRODUCTS: usize = 4;
-    let products = || {
-        let (a, b, mut c) = (vec![T::one(); N * N], vec![T::one(); N * N], vec![T::one(); N * N]);
-        let mut product = || {
-            let n = N as isize;
-            // SAFETY: all three have `N x N` entries.
-            unsafe {
-                gemm(
-                    N,
-                    N,
-                    N,
-                    c.as_mut_ptr(),
-                    1,
-                    n,
-                    false,
-                    a.as_ptr(),
-                    1,
-                    n,
-                    b.as_ptr(),
-                    1,
-                    n,
-                    T::zero(),
-                    T::one(),
-                    false,
-                    false,
-                    false,
-                    Parallelism::None,
-                );
-            }
-        };
-        product();
-        let start = Instant::now();
-        (0..PRODUCTS).for_each(|_| product());
-        (2 * PRODUCTS * N * N * N) as f64 / start.elapsed().as_secs_f64() * 1e-9
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(products)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("a product does not panic")).sum()
-    })
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
