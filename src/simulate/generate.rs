@@ -288,7 +288,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let interrupt = Interrupt::default();
         let options = Options { threads: 1, resume: false, quiet: true, interrupt: &interrupt };
-        let [some, every] = [&["output.stride=2", "output.truncate=true"][..], &[]].map(|set| {
+        let [some, every] = [&["output.stride=2", "output.truncate=true"][..], &["output.stride=1"]].map(|set| {
             let path = folder.path().join(set.len().to_string());
             let set: Vec<String> = set.iter().chain(&["output.precision='f64'"]).map(|s| s.to_string()).collect();
             let simulation = simulation(&set);
