@@ -56,6 +56,18 @@ pub fn refine(experiment: &Experiment, mode: Mode, print: Printer) -> Result<()>
     source.equation()?.with(source.grid(), work)?
 }
 
+/// What is known of a prediction before it is repaired.
+struct Before {
+    /// Its true relative L2 error, which a user does not know.
+    error: f64,
+    /// The indicator of that error.
+    indicator: f64,
+    /// The coupled residual in H^-1.
+    coupled: f64,
+    /// The published residual.
+    published: f64,
+}
+
 struct Work<'a> {
     experiment: &'a Experiment,
     mode: Mode,
@@ -77,13 +89,17 @@ impl WithPde for Work<'_> {
         let options = EstimatorOptions { threads: *threads, ..EstimatorOptions::default() };
         let mut estimator = Estimator::plan(&pde, grid, &time, &options)?;
         let paper = PaperOptions::default();
-        // Before: what each residual says, beside the true error that a user does not know.
         let mut rows = Vec::new();
         for (truth, guess) in self.truth.outer_iter().zip(self.trajectories.outer_iter()) {
             let error = window_error(grid, guess.view(), truth.view())?;
             let coupled = estimator.coupled(guess.index_axis(Axis(0), 0), guess.view())?;
             let published = estimator.paper(guess.view(), &paper)?;
-            rows.push((error, coupled.error, coupled.residual, published.intended));
+            rows.push(Before {
+                error,
+                indicator: coupled.error,
+                coupled: coupled.residual,
+                published: published.intended,
+            });
         }
         let began = Instant::now();
         let repaired = match self.mode {
@@ -106,7 +122,7 @@ impl WithPde for Work<'_> {
             Mode::Paper | Mode::LastLayer => {
                 let mut count = 0;
                 for (window, row) in rows.iter().enumerate() {
-                    if self.mode == Mode::LastLayer && row.1 <= settings.tolerance {
+                    if self.mode == Mode::LastLayer && row.indicator <= settings.tolerance {
                         continue;
                     }
                     count += 1;
@@ -122,13 +138,10 @@ impl WithPde for Work<'_> {
         let after: Vec<f64> = after.map(|(t, g)| window_error(grid, g.view(), t.view())).collect::<Result<_>>()?;
 
         let windows = channels_first(self.truth.view());
-        let (before_l2, before_h1) = {
-            let of = |f: fn(&(f64, f64, f64, f64)) -> f64| rows.iter().map(f).sum::<f64>() / rows.len() as f64;
-            (of(|r| r.0), of(|r| r.1))
-        };
         let (after_l2, after_h1) = errors(grid, channels_first(self.trajectories.view()).view(), windows.view())?;
-        let column = |f: fn(&(f64, f64, f64, f64)) -> f64| rows.iter().map(f).collect::<Vec<f64>>();
-        let truth = column(|r| r.0);
+        let column = |f: fn(&Before) -> f64| rows.iter().map(f).collect::<Vec<f64>>();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let truth = column(|r| r.error);
         let rank = |estimates: Vec<f64>| if rows.len() > 2 { spearman(&truth, &estimates) } else { f64::NAN };
         let mut table = Table::new(
             format!(
@@ -141,17 +154,14 @@ impl WithPde for Work<'_> {
             &["quantity", "value"],
         );
         for (name, value) in [
-            ("mean relative L2 error of the predictions", before_l2),
-            ("mean of its indicator, the coupled residual weighed", before_h1),
-            ("Spearman correlation with the error: indicator", rank(column(|r| r.1))),
-            ("Spearman correlation with the error: coupled H-1 residual", rank(column(|r| r.2))),
-            ("Spearman correlation with the error: published residual", rank(column(|r| r.3))),
-            (
-                "mean published residual (does not see the error)",
-                column(|r| r.3).iter().sum::<f64>() / rows.len() as f64,
-            ),
+            ("mean relative L2 error of the predictions", mean(&truth)),
+            ("mean of its indicator, the coupled residual weighed", mean(&column(|r| r.indicator))),
+            ("Spearman correlation with the error: indicator", rank(column(|r| r.indicator))),
+            ("Spearman correlation with the error: coupled H-1 residual", rank(column(|r| r.coupled))),
+            ("Spearman correlation with the error: published residual", rank(column(|r| r.published))),
+            ("mean published residual (does not see the error)", mean(&column(|r| r.published))),
             ("windows repaired", repaired as f64),
-            ("mean relative L2 error after", after.iter().sum::<f64>() / after.len() as f64),
+            ("mean relative L2 error after", mean(&after)),
             ("relative L2, start frame included, after", after_l2),
             ("relative H1, start frame included, after", after_h1),
             ("seconds a window: prediction", self.predict_seconds),
@@ -162,7 +172,7 @@ impl WithPde for Work<'_> {
         let per_window: Vec<_> = rows
             .iter()
             .zip(&after)
-            .map(|(r, after)| json!({"error": r.0, "indicator": r.1, "coupled": r.2, "published": r.3, "error_after": after}))
+            .map(|(r, after)| json!({"error": r.error, "indicator": r.indicator, "coupled": r.coupled, "published": r.published, "error_after": after}))
             .collect();
         let results = json!({"table": table.json(), "windows": per_window});
         let path = self.experiment.out.join(format!("refine-{:?}.json", self.mode).to_lowercase());
