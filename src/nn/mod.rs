@@ -6,6 +6,7 @@
 
 mod arithmetic;
 mod convolution;
+mod factorised_convolution;
 mod files;
 mod frames;
 mod helmholtz;
@@ -27,6 +28,7 @@ mod sums;
 
 pub use arithmetic::{add, add_channels, multiply, multiply_channels, scale, subtract};
 pub use convolution::{Convolution, Convolve, Padding};
+pub use factorised_convolution::{FactorisedConvolution, FactorisedLayer};
 pub use files::{Precision, from_safetensors, to_safetensors};
 pub use helmholtz::Helmholtz;
 pub use loss::{RelativeSobolev, mean_square, relative_l2};

@@ -6,6 +6,9 @@
 //! * [`Time::March`] (FNO-2D): the last `m` frames are channels, the network gives the next frame, and is applied `l` times;
 //! * [`Time::Axis`] (FNO-3D): the `m` frames are channels on a space-time grid of `l` frames, transformed in time as well.
 //!
+//! With `factorised`, the layers are those of Tran, Mathews, Xie and Ong, "Factorized Fourier Neural Operators", ICLR 2023:
+//! `v <- v + MLP(K v)` with a convolution along each axis alone, so that many layers and wide ones are affordable.
+//!
 //! Coordinates come as `sin` and `cos`, so that nothing jumps at the end of the period. With `residual` the network gives
 //! the change since the last frame.
 
@@ -20,7 +23,8 @@ use crate::error::{Error, Result};
 use crate::field::Real;
 use crate::nn::modes::{Axis, Half, Samples};
 use crate::nn::{
-    Branch, PointwiseConfig, PointwiseLayer, SpectralConfig, SpectralLayer, add, concatenate, hold_last, reshape, slice,
+    Branch, FactorisedLayer, PointwiseConfig, PointwiseLayer, SpectralConfig, SpectralLayer, add, concatenate,
+    hold_last, reshape, slice,
 };
 use crate::spectral::simd::Activation;
 
@@ -48,6 +52,10 @@ pub struct FnoConfig {
     pub modes_time: usize,
     /// Fourier layers.
     pub layers: usize,
+    /// Whether the layers are factorised.
+    pub factorised: bool,
+    /// Hidden channels of the networks of factorised layers, as a multiple of the width.
+    pub expansion: usize,
     /// Hidden channels of the projection.
     pub projection: usize,
     /// Whether the network gives the change since the last frame.
@@ -64,6 +72,8 @@ impl Default for FnoConfig {
             modes: 12,
             modes_time: 5,
             layers: 4,
+            factorised: false,
+            expansion: 4,
             projection: 128,
             residual: true,
             activation: Activation::Gelu,
@@ -77,8 +87,31 @@ pub struct Fno<T> {
     channels: usize,
     input_frames: usize,
     lift: PointwiseLayer,
-    layers: Vec<(SpectralLayer<T>, PointwiseLayer)>,
+    layers: Vec<Layer<T>>,
     project: PointwiseLayer,
+}
+
+/// One Fourier layer.
+enum Layer<T> {
+    /// `v <- f( W v + b + K v )`.
+    Full(SpectralLayer<T>, PointwiseLayer),
+    /// `v <- v + MLP(K v)`.
+    Factorised(FactorisedLayer<T>, PointwiseLayer),
+}
+
+impl<T: Real> Layer<T> {
+    fn record(&self, tape: &mut Tape<T>, v: Var, axes: &[Axis]) -> Result<Var> {
+        match self {
+            Self::Full(spectral, local) => {
+                let convolved = spectral.record(tape, v, axes)?;
+                local.record(tape, v, Some(convolved))
+            }
+            Self::Factorised(spectral, local) => {
+                let convolved = spectral.record(tape, v, axes)?;
+                local.record(tape, convolved, Some(v))
+            }
+        }
+    }
 }
 
 /// Channels of the coordinates: `sin` and `cos` of `2 pi x` and `2 pi y`, and time if it is an axis.
@@ -103,6 +136,7 @@ impl FnoConfig {
             ("width", self.width),
             ("modes", self.modes),
             ("modes_time", self.modes_time),
+            ("expansion", self.expansion),
             ("projection", self.projection),
             ("input_frames", input_frames),
         ] {
@@ -119,6 +153,18 @@ impl FnoConfig {
         let lift = PointwiseConfig::linear(inputs, width).init("lift", parameters, rng);
         let mut layers = Vec::new();
         for layer in 0..self.layers {
+            let name = format!("layers.{layer}");
+            if self.factorised {
+                let spectral =
+                    FactorisedLayer::init(&format!("{name}.spectral"), (width, width), &modes, parameters, rng);
+                let local = PointwiseConfig {
+                    hidden: Some((self.expansion * width, self.activation)),
+                    branch: Branch::Identity,
+                    ..PointwiseConfig::linear(width, width)
+                };
+                layers.push(Layer::Factorised(spectral, local.init(&format!("{name}.local"), parameters, rng)));
+                continue;
+            }
             let spectral = SpectralConfig {
                 channels: (width, width),
                 modes: modes.clone(),
@@ -133,8 +179,8 @@ impl FnoConfig {
                 activation: if last { Activation::Identity } else { self.activation },
                 ..PointwiseConfig::linear(width, width)
             };
-            let spectral = spectral.init(&format!("layers.{layer}.spectral"), parameters, rng);
-            layers.push((spectral, local.init(&format!("layers.{layer}.local"), parameters, rng)));
+            let spectral = spectral.init(&format!("{name}.spectral"), parameters, rng);
+            layers.push(Layer::Full(spectral, local.init(&format!("{name}.local"), parameters, rng)));
         }
         let project = PointwiseConfig {
             hidden: Some((self.projection, self.activation)),
@@ -155,9 +201,8 @@ impl<T: Real> Fno<T> {
         let coordinates = tape.constant(&[&[batch, channels][..], &points].concat(), &all)?;
         let x = concatenate(tape, &[x, coordinates], 1)?;
         let mut v = self.lift.record(tape, x, None)?;
-        for (spectral, local) in &self.layers {
-            let convolved = spectral.record(tape, v, axes)?;
-            v = local.record(tape, v, Some(convolved))?;
+        for layer in &self.layers {
+            v = layer.record(tape, v, axes)?;
         }
         self.project.record(tape, v, None)
     }

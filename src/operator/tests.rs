@@ -21,7 +21,9 @@ fn models() -> Vec<Model> {
             ..SfnoConfig::default()
         }),
         Model::Fno(FnoConfig { time: Time::March, ..fno.clone() }),
-        Model::Fno(FnoConfig { time: Time::Axis, residual: false, ..fno }),
+        Model::Fno(FnoConfig { time: Time::Axis, residual: false, ..fno.clone() }),
+        Model::Fno(FnoConfig { time: Time::March, factorised: true, ..fno.clone() }),
+        Model::Fno(FnoConfig { time: Time::Axis, factorised: true, expansion: 2, ..fno }),
     ]
 }
 
