@@ -71,6 +71,9 @@ pub struct Data {
     /// by random multiples of each.
     #[serde(default)]
     pub shifts: Vec<[i64; 2]>,
+    /// Whether the field is a velocity, whose predictions shall have no divergence.
+    #[serde(default)]
+    pub divergence_free: bool,
 }
 
 fn vorticity() -> String {

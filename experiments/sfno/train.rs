@@ -59,7 +59,8 @@ impl Training {
 /// The operator of a configuration with the initial parameters of a seed.
 pub fn predictor<T: Real>(config: &Config, source: &Source, run_seed: u64, threads: usize) -> Result<Predictor<T>> {
     let seed = seed::derive(run_seed, "parameters", 0);
-    Predictor::new(&config.model, source.channels, config.data.input_frames, seed, threads)
+    let predictor = Predictor::new(&config.model, source.channels, config.data.input_frames, seed, threads)?;
+    if config.data.divergence_free { predictor.divergence_free(source.grid()) } else { Ok(predictor) }
 }
 
 /// Replaces the parameters of a predictor of any precision by stored ones.

@@ -8,6 +8,7 @@ mod fno;
 mod predictor;
 pub mod refine;
 mod sfno;
+mod solenoidal;
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use crate::field::Real;
 pub use fno::{Fno, FnoConfig, Time};
 pub use predictor::{Predictor, StepReport, Trainer};
 pub use sfno::{Sfno, SfnoConfig};
+pub use solenoidal::Solenoidal;
 
 /// A map from frames to later frames.
 pub trait Operator<T: Real>: Send + Sync {

@@ -4,10 +4,10 @@ use ndarray::{Array5, ArrayView5};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Model, Operator};
+use super::{Model, Operator, Solenoidal};
 use crate::autodiff::{Parameters, Tape, Var};
 use crate::error::{Error, Result};
-use crate::field::Real;
+use crate::field::{Grid, Real};
 use crate::nn::RelativeSobolev;
 use crate::optim::{self, Block, Optimizer, OptimizerConfig};
 
@@ -28,6 +28,7 @@ use crate::optim::{self, Block, Optimizer, OptimizerConfig};
 pub struct Predictor<T: Real> {
     tape: Tape<T>,
     operator: Box<dyn Operator<T>>,
+    channels: usize,
 }
 
 impl<T: Real> Predictor<T> {
@@ -39,7 +40,17 @@ impl<T: Real> Predictor<T> {
     pub fn new(model: &Model, channels: usize, input_frames: usize, seed: u64, threads: usize) -> Result<Self> {
         let mut parameters = Parameters::new();
         let operator = model.init(channels, input_frames, &mut parameters, &mut ChaCha8Rng::seed_from_u64(seed))?;
-        Ok(Self { tape: Tape::new(parameters, threads)?, operator })
+        Ok(Self { tape: Tape::new(parameters, threads)?, operator, channels })
+    }
+
+    /// The same operator with every predicted frame projected on the velocities without divergence, on one grid.
+    ///
+    /// # Errors
+    ///
+    /// As [`Solenoidal::new`].
+    pub fn divergence_free(self, grid: &Grid) -> Result<Self> {
+        let operator = Box::new(Solenoidal::new(self.operator, self.channels, grid)?);
+        Ok(Self { operator, ..self })
     }
 
     /// The parameters.
@@ -120,7 +131,7 @@ impl<T: Real> Trainer<T> {
     ///
     /// [`Error::Shape`] if the arrays do not fit, as [`Operator::record`].
     pub fn step(&mut self, input: ArrayView5<T>, target: ArrayView5<T>, rate: f64) -> Result<StepReport> {
-        let Predictor { tape, operator } = &mut self.predictor;
+        let Predictor { tape, operator, .. } = &mut self.predictor;
         tape.clear();
         let input = constant(tape, input)?;
         let output = operator.record(tape, input, target.shape()[2])?;

@@ -4,7 +4,9 @@ use rand_chacha::ChaCha8Rng;
 use std::f64::consts::TAU;
 
 use super::*;
+use crate::field::Grid;
 use crate::nn::mean_square;
+use crate::spectral::Derivatives;
 
 fn models() -> Vec<Model> {
     let fno = FnoConfig { width: 4, modes: 2, modes_time: 2, layers: 2, projection: 6, ..FnoConfig::default() };
@@ -119,4 +121,26 @@ fn misfits_are_refused_with_their_shapes() {
     let none = SfnoConfig { modes: 0, ..SfnoConfig::default() };
     let message = Predictor::<f64>::new(&Model::Sfno(none), 1, 5, 1, 1).err().unwrap().to_string();
     assert_eq!(message, "modes = 0 is not allowed: must be >= 1");
+}
+
+#[test]
+fn a_projected_velocity_has_no_divergence() {
+    let grid = Grid::new(&[8, 12], &[1.0, 2.0]).unwrap();
+    for model in models() {
+        let predictor = Predictor::<f64>::new(&model, 2, 5, 1, 1).unwrap();
+        let mut predictor = predictor.divergence_free(&grid).unwrap();
+        let input = Array5::from_shape_vec((1, 2, 5, 8, 12), noise(960, 5)).unwrap();
+        let velocity = predictor.predict(input.view(), 3).unwrap();
+        let size = velocity.iter().fold(0.0f64, |m, u| m.max(u.abs()));
+        let derivatives = Derivatives::<f64>::plan(&grid);
+        for t in 0..3 {
+            let frame = velocity.slice(ndarray::s![0, .., t, .., ..]).to_owned().into_dyn();
+            let divergence = derivatives.divergence(frame.view());
+            // Round-off of a projection, times the largest wavenumber, 2 pi 4.
+            assert!(divergence.iter().all(|d| d.abs() < 1e-12 * size), "{model:?}");
+        }
+    }
+    let scalar = Predictor::<f64>::new(&models()[0], 1, 5, 1, 1).unwrap().divergence_free(&grid);
+    let message = scalar.err().unwrap().to_string();
+    assert!(message.contains("1 channels in 2 dimensions"), "{message}");
 }
