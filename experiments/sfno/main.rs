@@ -130,11 +130,7 @@ impl Experiment {
     pub fn trained(&self) -> Result<Vec<(u64, RunDirectory, Checkpoint)>> {
         let resolved = self.config.to_toml()?;
         let mut runs = Vec::new();
-        let folders = std::fs::read_dir(&self.out).map_err(|e| Error::io(&self.out, e))?;
-        let mut seeds: Vec<u64> =
-            folders.filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("seed-")?.parse().ok()).collect();
-        seeds.sort_unstable();
-        for seed in seeds {
+        for seed in Ensemble::seeds_in(&self.out) {
             let run = RunDirectory::resume(&Ensemble::folder(&self.out, seed), &resolved, MAY_CHANGE)?;
             let checkpoints = run.checkpoints(&self.config.name, self.config.training.keep)?;
             let best = if self.config.data.valid > 0 { checkpoints.best()? } else { None };

@@ -123,6 +123,15 @@ impl Ensemble {
         out.join(format!("seed-{seed:04}"))
     }
 
+    /// The seeds that have a folder in `out`, in order; none if there is no such folder.
+    pub fn seeds_in(out: &Path) -> Vec<u64> {
+        let Ok(folders) = std::fs::read_dir(out) else { return Vec::new() };
+        let seed_of = |folder: std::fs::DirEntry| folder.file_name().to_str()?.strip_prefix("seed-")?.parse().ok();
+        let mut seeds: Vec<u64> = folders.filter_map(|folder| seed_of(folder.ok()?)).collect();
+        seeds.sort_unstable();
+        seeds
+    }
+
     /// Statistics of every number that all runs have, in the order of the first run.
     pub fn statistics(&self) -> Vec<(String, Statistics)> {
         let Some((_, first)) = self.runs.first() else { return Vec::new() };
@@ -206,6 +215,11 @@ mod tests {
         })
         .unwrap();
         assert_eq!(folders, ["seed-0000", "seed-0001", "seed-0002"].map(PathBuf::from));
+        for folder in folders {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        assert_eq!(Ensemble::seeds_in(dir.path()), [0, 1, 2]);
+        assert!(Ensemble::seeds_in(&dir.path().join("elsewhere")).is_empty());
         // Squared deviations 1 + 0 + 1 over 2.
         let expected = Statistics { count: 3, mean: 1.0, deviation: 1.0, min: 0.0, max: 2.0 };
         assert_eq!(ensemble.statistics(), [("error".to_owned(), expected)]);
