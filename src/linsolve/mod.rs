@@ -50,6 +50,7 @@
 
 mod cells;
 mod components;
+mod deep;
 mod deflation;
 mod dense;
 mod direct;
@@ -72,6 +73,7 @@ mod velocity;
 
 pub use cells::{Cell, Walls};
 pub use components::Component;
+pub use deep::{DeepDirection, Depth, Network, Published, Scaling};
 pub use direct::Direct;
 pub use guarded::{Direction, Guard, Guarded};
 pub use incomplete_cholesky::IncompleteCholesky;
