@@ -62,6 +62,7 @@ mod operator;
 mod plan;
 mod poisson;
 mod pool;
+mod random_scene;
 mod report;
 mod scene;
 mod smoother;
@@ -73,7 +74,9 @@ mod velocity;
 
 pub use cells::{Cell, Walls};
 pub use components::Component;
-pub use deep::{DeepDirection, Depth, Network, Published, Scaling};
+pub use deep::{
+    DeepDirection, Depth, Loss, Network, Published, RitzVectors, Scaling, Trained, Trainer, TrainerOptions, TrainingData,
+};
 pub use direct::Direct;
 pub use guarded::{Direction, Guard, Guarded};
 pub use incomplete_cholesky::IncompleteCholesky;
@@ -82,6 +85,7 @@ pub use multigrid::{Cycle, Multigrid, MultigridPcg};
 pub use operator::{FnOperator, Operator, Preconditioner, Solver, check_operator, check_preconditioner};
 pub use plan::{Method, PoissonSolver};
 pub use poisson::Poisson;
+pub use random_scene::{Family, RandomScene};
 pub use report::{Directions, Options, Report, Stop};
 pub use scene::{Scene, source};
 pub use smoother::Smoother;

@@ -5,8 +5,6 @@
 //! multiply-adds, so that the loop runs near the peak. Bias, rectifier and skip connection are in the same pass. Two fields of the grid
 //! and two of its half are all the memory.
 
-use aligned_vec::AVec;
-
 use super::super::pool::{Planes, Pool};
 use super::network::{CHANNELS, Depth, Field, Step};
 use crate::autodiff::Parameters;
@@ -47,9 +45,9 @@ impl Padded {
     }
 }
 
-/// Weights of a layer: for each tap and input channel the 16 output channels, then the bias.
+/// Weights of a layer: for each tap and input channel those of the 16 output channels.
 struct Weights {
-    taps: AVec<f32>,
+    taps: Vec<CellValues>,
     bias: CellValues,
 }
 
@@ -83,11 +81,10 @@ impl Inference {
         let convolution = |(weight, bias): (&[f32], &[f32])| {
             // From [out, in, tap] to [tap, in, out].
             let inputs = weight.len() / (27 * CHANNELS);
-            let mut taps = AVec::new(64);
-            taps.resize(weight.len(), 0.0);
+            let mut taps = vec![[0.0; CHANNELS]; 27 * inputs];
             for (k, &w) in weight.iter().enumerate() {
                 let (out, c, tap) = (k / (27 * inputs), k / 27 % inputs, k % 27);
-                taps[(tap * inputs + c) * CHANNELS + out] = w;
+                taps[tap * inputs + c][out] = w;
             }
             Weights { taps, bias: std::array::from_fn(|c| bias[c]) }
         };
@@ -145,10 +142,10 @@ impl Inference {
                     pool.run(cuts, to.interior(), |planes, out| {
                         for (i, out) in planes.zip(out.data.chunks_exact_mut(from.plane)) {
                             match isa {
-                                Isa::Avx512 => convolve_plane::<<f32 as Real>::Avx512, 1, 16>(from, i, weights, adds, out),
-                                Isa::Avx2 => convolve_plane::<<f32 as Real>::Avx2, 2, 6>(from, i, weights, adds, out),
-                                Isa::Neon => convolve_plane::<<f32 as Real>::Neon, 4, 6>(from, i, weights, adds, out),
-                                Isa::Scalar => convolve_plane::<f32, 16, 1>(from, i, weights, adds, out),
+                                Isa::Avx512 => convolve::<<f32 as Real>::Avx512, 1, 16>(from, i, weights, adds, out),
+                                Isa::Avx2 => convolve::<<f32 as Real>::Avx2, 2, 6>(from, i, weights, adds, out),
+                                Isa::Neon => convolve::<<f32 as Real>::Neon, 4, 6>(from, i, weights, adds, out),
+                                Isa::Scalar => convolve::<f32, 16, 1>(from, i, weights, adds, out),
                             }
                         }
                     });
@@ -209,7 +206,7 @@ fn lift_plane(
     for j in 0..n[1] {
         let out = &mut out[(j + 1) * row + 1..][..n[2]];
         out.fill(weights.bias);
-        for (tap, w) in weights.taps.chunks_exact(CHANNELS).enumerate() {
+        for (tap, w) in weights.taps.iter().enumerate() {
             // The first tap is the neighbour at -1 along every axis, which the halo shifts to 0.
             let x = &input[(i + tap / 9) * plane + (j + tap / 3 % 3) * row + tap % 3..][..n[2]];
             for (y, &x) in out.iter_mut().zip(x) {
@@ -220,8 +217,7 @@ fn lift_plane(
 }
 
 /// One plane of `out = relu(bias + w * x)`, plus what `out` holds if it adds, in strips of `N` cells of `R` vectors.
-#[inline(always)]
-fn convolve_plane<L: Lanes<Real = f32>, const R: usize, const N: usize>(
+fn convolve<L: Lanes<Real = f32>, const R: usize, const N: usize>(
     x: &Padded,
     i: usize,
     weights: &Weights,
@@ -229,39 +225,62 @@ fn convolve_plane<L: Lanes<Real = f32>, const R: usize, const N: usize>(
     out: &mut [CellValues],
 ) {
     assert!(R * L::WIDTH == CHANNELS && N <= STRIP);
-    let n = x.n;
-    let taps = &weights.taps[..27 * CHANNELS * CHANNELS];
-    // SAFETY: vector `r` of `R` lies within the 16 values that the slice is cut to.
-    let load = |values: &[f32], r: usize| unsafe { L::load(values[..CHANNELS].as_ptr().add(r * L::WIDTH)) };
-    for j in 0..n[1] {
-        for k in (0..n[2]).step_by(N) {
-            let mut acc = [[L::splat(0.0); R]; N];
-            for (tap, w) in taps.chunks_exact(CHANNELS * CHANNELS).enumerate() {
-                let o = (i + tap / 9) * x.plane + (j + tap / 3 % 3) * x.row + k + tap % 3;
-                let cells: &[CellValues; N] = x.values[o..o + N].try_into().expect("a strip has N cells");
-                for (c, w) in w.chunks_exact(CHANNELS).enumerate() {
-                    let w: [L; R] = std::array::from_fn(#[inline(always)] |r| load(w, r));
-                    for m in 0..N {
-                        let v = L::splat(cells[m][c]);
+    L::vectorize(
+        #[inline(always)]
+        || {
+            for j in 0..x.n[1] {
+                for k in (0..x.n[2]).step_by(N) {
+                    let acc = accumulate::<L, R, N>(x, [i, j, k], &weights.taps);
+                    let out = &mut out[(j + 1) * x.row + 1 + k..][..N.min(x.n[2] - k)];
+                    for (out, acc) in out.iter_mut().zip(&acc) {
                         for r in 0..R {
-                            acc[m][r] = v.madd(w[r], acc[m][r]);
+                            let mut y = (acc[r] + load::<L>(&weights.bias, r)).at_least(L::splat(0.0));
+                            if adds {
+                                y = y + load::<L>(out, r);
+                            }
+                            // SAFETY: vector `r` of `R` lies within the 16 values.
+                            unsafe { y.store(out.as_mut_ptr().add(r * L::WIDTH)) };
                         }
                     }
                 }
             }
-            let out = &mut out[(j + 1) * x.row + 1 + k..][..N.min(n[2] - k)];
-            for (out, acc) in out.iter_mut().zip(&acc) {
+        },
+    );
+}
+
+/// Vector `r` of 16 values.
+#[inline(always)]
+fn load<L: Lanes<Real = f32>>(values: &CellValues, r: usize) -> L {
+    assert!((r + 1) * L::WIDTH <= CHANNELS);
+    // SAFETY: as just checked.
+    unsafe { L::load(values.as_ptr().add(r * L::WIDTH)) }
+}
+
+/// `w * x` for the strip of cells from `(i, j, k)` on.
+#[inline(always)]
+fn accumulate<L: Lanes<Real = f32>, const R: usize, const N: usize>(
+    x: &Padded,
+    [i, j, k]: [usize; 3],
+    taps: &[CellValues],
+) -> [[L; R]; N] {
+    let mut acc = [[L::splat(0.0); R]; N];
+    for (tap, w) in taps.chunks_exact(CHANNELS).enumerate() {
+        let o = (i + tap / 9) * x.plane + (j + tap / 3 % 3) * x.row + k + tap % 3;
+        let cells: &[CellValues; N] = x.values[o..o + N].try_into().expect("a strip has N cells");
+        for c in 0..CHANNELS {
+            let mut v = [L::splat(0.0); R];
+            for r in 0..R {
+                v[r] = load(&w[c], r);
+            }
+            for m in 0..N {
+                let value = L::splat(cells[m][c]);
                 for r in 0..R {
-                    let mut y = (acc[r] + load(&weights.bias, r)).at_least(L::splat(0.0));
-                    if adds {
-                        y = y + load(out, r);
-                    }
-                    // SAFETY: as above.
-                    unsafe { y.store(out.as_mut_ptr().add(r * L::WIDTH)) };
+                    acc[m][r] = value.madd(v[r], acc[m][r]);
                 }
             }
         }
     }
+    acc
 }
 
 /// One plane of the mean over 2^3 cells.

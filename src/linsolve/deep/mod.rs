@@ -14,11 +14,17 @@ mod layers;
 mod loss;
 mod network;
 mod published;
+mod ritz;
+mod trainer;
+mod trajectory;
 
 use std::sync::Arc;
 
+pub use loss::Loss;
 pub use network::{Depth, Network};
 pub use published::Published;
+pub use ritz::RitzVectors;
+pub use trainer::{Trained, Trainer, TrainerOptions, TrainingData};
 
 use super::guarded::Direction;
 use super::poisson::Poisson;

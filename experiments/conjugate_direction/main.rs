@@ -1,0 +1,147 @@
+//! Poisson systems with obstacles and free surfaces: learned directions and learned cycles beside the classical solvers.
+//!
+//! ```text
+//! cargo run --release --bin conjugate_direction -- train experiments/conjugate_direction/small.toml
+//! cargo run --release --bin conjugate_direction -- solve experiments/conjugate_direction/small.toml --scene pillars
+//! cargo run --release --bin conjugate_direction -- compare experiments/conjugate_direction/small.toml
+//! cargo run --release --bin conjugate_direction -- plume experiments/conjugate_direction/small.toml
+//! ```
+
+mod config;
+mod train;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use parseval::Result;
+use parseval::run::seeds::{Ensemble, Seeds};
+use parseval::run::training::{self, Stop};
+use parseval::run::{self, Interrupt, Printer, RunDirectory};
+
+use config::{Config, MAY_CHANGE};
+
+/// Trains networks and cycles for Poisson systems, solves with them, and compares them with the classical solvers.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 fine, 1 the run failed, 2 bad input, 130 interrupted (go on with --resume)."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Trains one network for each seed.
+    Train {
+        #[command(flatten)]
+        common: Common,
+        /// Seeds, such as 0,1,2 or 0..3.
+        #[arg(long, default_value = "0")]
+        seeds: Seeds,
+        /// Goes on with runs that are there.
+        #[arg(long)]
+        resume: bool,
+        /// Stops and saves after this time, such as 1h30m.
+        #[arg(long, value_name = "TIME")]
+        max_wall: Option<String>,
+    },
+}
+
+#[derive(Args)]
+struct Common {
+    /// Configuration, TOML.
+    config: PathBuf,
+    /// Folder of the runs [default: runs/NAME].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Overrides a value, such as training.steps=100; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Threads [default: all cores]; the result does not depend on it.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Prints results as JSON.
+    #[arg(long)]
+    json: bool,
+    /// No progress on standard error.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// A configuration with everything that the commands share.
+pub struct Experiment {
+    /// The configuration.
+    pub config: Config,
+    /// Folder of the runs.
+    pub out: PathBuf,
+    /// Threads.
+    pub threads: usize,
+    /// Results as JSON.
+    pub json: bool,
+    /// No progress.
+    pub quiet: bool,
+}
+
+impl Experiment {
+    fn open(common: &Common) -> Result<Self> {
+        let config = Config::load(&common.config, &common.set)?;
+        Ok(Self {
+            out: common.out.clone().unwrap_or_else(|| Path::new("runs").join(&config.name)),
+            threads: common.threads.unwrap_or_else(run::cores),
+            json: common.json,
+            quiet: common.quiet,
+            config,
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    run::main(|print| match &cli.command {
+        Command::Train { common, seeds, resume, max_wall } => {
+            let limit = max_wall.as_deref().map(run::duration).transpose()?;
+            train(&Experiment::open(common)?, &common.config, seeds, *resume, limit, print)
+        }
+    })
+}
+
+fn train(
+    experiment: &Experiment,
+    path: &Path,
+    seeds: &Seeds,
+    resume: bool,
+    max_wall: Option<Duration>,
+    print: Printer,
+) -> Result<()> {
+    let Experiment { config, out, threads, json, quiet } = experiment;
+    let (resolved, interrupt) = (config.to_toml()?, Interrupt::install()?);
+    let continue_with = format!("conjugate_direction train {} --out {} --resume", path.display(), out.display());
+    let options = training::Options {
+        best: Some("iterations".to_owned()),
+        max_wall,
+        continue_with: Some(continue_with),
+        quiet: *quiet,
+    };
+    let ensemble = Ensemble::gather(seeds, out, |seed, folder| {
+        let run = match resume {
+            true => RunDirectory::open(folder, &resolved, MAY_CHANGE)?,
+            false => RunDirectory::create(folder, &resolved, MAY_CHANGE)?,
+        };
+        let mut method = train::NetworkTraining::new(config, seed, *threads)?;
+        let summary = training::train(&mut method, &run, &config.training, &options, &interrupt)?;
+        let mut numbers = summary.metrics.clone();
+        numbers.push(("seconds".to_owned(), summary.seconds));
+        if summary.stop == Stop::WallLimit {
+            print.note(format_args!("seed {seed}: time is up after {} of {} steps", summary.step, summary.steps));
+        }
+        Ok(numbers)
+    })?;
+    match json {
+        true => print.line(ensemble.json()),
+        false => print.line(ensemble.table(&config.name).text()),
+    }
+}
