@@ -69,6 +69,7 @@ mod smoother;
 mod stencil;
 #[cfg(test)]
 mod tests;
+mod tuning;
 mod vector;
 mod velocity;
 
@@ -81,7 +82,7 @@ pub use direct::Direct;
 pub use guarded::{Direction, Guard, Guarded};
 pub use incomplete_cholesky::IncompleteCholesky;
 pub use krylov::{Flexible, Identity, Jacobi, Krylov};
-pub use multigrid::{Cycle, Multigrid, MultigridPcg};
+pub use multigrid::{Cycle, LevelCycle, Multigrid, MultigridPcg};
 pub use operator::{FnOperator, Operator, Preconditioner, Solver, check_operator, check_preconditioner};
 pub use plan::{Method, PoissonSolver};
 pub use poisson::Poisson;
@@ -89,3 +90,4 @@ pub use random_scene::{Family, RandomScene};
 pub use report::{Directions, Options, Report, Stop};
 pub use scene::{Scene, source};
 pub use smoother::Smoother;
+pub use tuning::{CycleOptions, CycleTrainer, Evolution, Parts};
