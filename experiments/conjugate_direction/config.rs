@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use parseval::linsolve::TrainerOptions;
+use parseval::linsolve::{CycleOptions, TrainerOptions};
 use parseval::optim::Schedule as Rates;
 use parseval::run::config::{Choice, Config as Table, to_toml};
 use parseval::run::training::Schedule;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 const CHOICES: &[Choice] = &[Choice { section: "rate", key: "kind" }];
 
 /// Values that may differ when a run is resumed: they do not change what is computed.
-pub const MAY_CHANGE: &[&str] = &["training.log_every", "training.keep", "compare", "plume"];
+pub const MAY_CHANGE: &[&str] = &["training.log_every", "training.keep", "generations.log_every", "compare", "plume"];
 
 /// A configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,14 +23,26 @@ pub struct Config {
     pub name: String,
     #[serde(default)]
     pub network: TrainerOptions,
+    /// Parameters that the network begins with, a `model.safetensors`.
+    #[serde(default)]
+    pub start: Option<PathBuf>,
     pub rate: Rates,
     pub training: Schedule,
+    #[serde(default)]
+    pub cycle: CycleOptions,
+    /// Generations of the cycle's training.
+    #[serde(default = "generations")]
+    pub generations: Schedule,
     #[serde(default)]
     pub validate: Validate,
     #[serde(default)]
     pub compare: Compare,
     #[serde(default)]
     pub plume: Plume,
+}
+
+fn generations() -> Schedule {
+    Schedule { steps: 150, log_every: 5, validate_every: 10, checkpoint_every: 10, keep: 2 }
 }
 
 /// `[validate]`: solves during the training.
@@ -57,10 +69,14 @@ pub struct Compare {
     pub sizes: Vec<usize>,
     /// Scenes by name; all if empty.
     pub scenes: Vec<String>,
+    /// Random free surfaces with obstacles that no training saw, besides.
+    pub held_out: u64,
     /// Files of flags, `.npy` or HDF5: 0 solid, 1 fluid, 2 air.
     pub flags: Vec<PathBuf>,
     /// Data set of the flags in HDF5 files.
     pub dataset: String,
+    /// What is beyond the sides of the flags.
+    pub walls: Sides,
     /// Solvers by name; all if empty.
     pub solvers: Vec<String>,
     /// Relative residual at which solves stop.
@@ -71,13 +87,24 @@ pub struct Compare {
     pub repeat: usize,
 }
 
+/// What is beyond the sides of a grid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sides {
+    Closed,
+    Open,
+    OpenTop,
+}
+
 impl Default for Compare {
     fn default() -> Self {
         Self {
             sizes: vec![32],
             scenes: Vec::new(),
+            held_out: 0,
             flags: Vec::new(),
             dataset: "flags".into(),
+            walls: Sides::OpenTop,
             solvers: Vec::new(),
             tolerance: 1e-8,
             published_limit: 100,

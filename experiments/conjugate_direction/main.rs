@@ -7,7 +7,12 @@
 //! cargo run --release --bin conjugate_direction -- plume experiments/conjugate_direction/small.toml
 //! ```
 
+mod compare;
 mod config;
+mod flow;
+mod models;
+mod plume;
+mod solve;
 mod train;
 
 use std::path::{Path, PathBuf};
@@ -35,10 +40,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Trains one network for each seed.
+    /// Trains a network, or the parts of a multigrid cycle, for each seed.
     Train {
         #[command(flatten)]
         common: Common,
+        /// What is trained.
+        #[arg(long, value_enum, default_value = "network")]
+        model: Model,
         /// Seeds, such as 0,1,2 or 0..3.
         #[arg(long, default_value = "0")]
         seeds: Seeds,
@@ -49,6 +57,51 @@ enum Command {
         #[arg(long, value_name = "TIME")]
         max_wall: Option<String>,
     },
+    /// Solves one system and says how it went.
+    Solve {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        case: solve::CaseArguments,
+        /// Solver by name, as in the table of `compare`.
+        #[arg(long, default_value = "multigrid")]
+        solver: String,
+        /// Writes the solution, `.npy`.
+        #[arg(long, value_name = "FILE")]
+        solution: Option<PathBuf>,
+        /// Writes the matrix of the unknowns and the right-hand side beside it, Matrix Market `.mtx`.
+        #[arg(long, value_name = "FILE")]
+        matrix: Option<PathBuf>,
+    },
+    /// Prints and draws iterations, seconds and residuals of all solvers on all scenes and sizes.
+    Compare {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// A plume of smoke around a sphere, with its pressure from each solver in turn.
+    Plume {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// What is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Model {
+    /// Deep conjugate directions.
+    Network,
+    /// Linear parts of the multigrid cycle.
+    Cycle,
+}
+
+impl Model {
+    /// Name of the folder of its runs.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Cycle => "cycle",
+        }
+    }
 }
 
 #[derive(Args)]
@@ -102,16 +155,22 @@ impl Experiment {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     run::main(|print| match &cli.command {
-        Command::Train { common, seeds, resume, max_wall } => {
+        Command::Train { common, model, seeds, resume, max_wall } => {
             let limit = max_wall.as_deref().map(run::duration).transpose()?;
-            train(&Experiment::open(common)?, &common.config, seeds, *resume, limit, print)
+            train(&Experiment::open(common)?, &common.config, *model, seeds, *resume, limit, print)
         }
+        Command::Solve { common, case, solver, solution, matrix } => {
+            solve::solve(&Experiment::open(common)?, case, solver, solution.as_deref(), matrix.as_deref(), print)
+        }
+        Command::Compare { common } => compare::compare(&Experiment::open(common)?, print),
+        Command::Plume { common } => plume::plume(&Experiment::open(common)?, print),
     })
 }
 
 fn train(
     experiment: &Experiment,
     path: &Path,
+    model: Model,
     seeds: &Seeds,
     resume: bool,
     max_wall: Option<Duration>,
@@ -119,20 +178,26 @@ fn train(
 ) -> Result<()> {
     let Experiment { config, out, threads, json, quiet } = experiment;
     let (resolved, interrupt) = (config.to_toml()?, Interrupt::install()?);
-    let continue_with = format!("conjugate_direction train {} --out {} --resume", path.display(), out.display());
+    let name = model.folder();
+    let continue_with =
+        format!("conjugate_direction train {} --model {name} --out {} --resume", path.display(), out.display());
     let options = training::Options {
-        best: Some("iterations".to_owned()),
+        best: Some(if model == Model::Network { "iterations" } else { "log10 residual an iteration" }.to_owned()),
         max_wall,
         continue_with: Some(continue_with),
         quiet: *quiet,
     };
-    let ensemble = Ensemble::gather(seeds, out, |seed, folder| {
+    let ensemble = Ensemble::gather(seeds, &out.join(name), |seed, folder| {
         let run = match resume {
             true => RunDirectory::open(folder, &resolved, MAY_CHANGE)?,
             false => RunDirectory::create(folder, &resolved, MAY_CHANGE)?,
         };
-        let mut method = train::NetworkTraining::new(config, seed, *threads)?;
-        let summary = training::train(&mut method, &run, &config.training, &options, &interrupt)?;
+        let mut method: Box<dyn training::Train> = match model {
+            Model::Network => Box::new(train::NetworkTraining::new(config, seed, *threads)?),
+            Model::Cycle => Box::new(train::CycleTraining::new(config, seed, *threads)?),
+        };
+        let schedule = if model == Model::Network { &config.training } else { &config.generations };
+        let summary = training::train(&mut *method, &run, schedule, &options, &interrupt)?;
         let mut numbers = summary.metrics.clone();
         numbers.push(("seconds".to_owned(), summary.seconds));
         if summary.stop == Stop::WallLimit {

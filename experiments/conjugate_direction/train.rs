@@ -1,13 +1,15 @@
 //! `conjugate_direction train`: a network, or the parts of a cycle.
 
 use parseval::Result;
-use parseval::linsolve::Trainer;
+use parseval::autodiff::Parameters;
+use parseval::linsolve::{Cycle, CycleTrainer, Trainer};
 use parseval::optim::{NamedTensor, TensorData};
 use parseval::run::checkpoint::{Checkpoint, Snapshot};
-use parseval::run::tensor_file::{Tensor, Tensors};
+use parseval::run::tensor_file::{Tensor, TensorFile, Tensors};
 use parseval::run::training::{Scalars, Train};
 
 use crate::config::Config;
+use crate::models;
 
 /// A network in training.
 pub struct NetworkTraining {
@@ -17,7 +19,14 @@ pub struct NetworkTraining {
 
 impl NetworkTraining {
     pub fn new(config: &Config, seed: u64, threads: usize) -> Result<Self> {
-        Ok(Self { trainer: Trainer::new(&config.network, seed, threads)?, config: config.clone() })
+        let mut trainer = Trainer::new(&config.network, seed, threads)?;
+        if let Some(path) = &config.start {
+            let file = TensorFile::read(path)?;
+            let theta = theta(trainer.parameters(), &file)?;
+            let state = trainer.state();
+            trainer.restore(&theta, &state)?;
+        }
+        Ok(Self { trainer, config: config.clone() })
     }
 }
 
@@ -58,10 +67,7 @@ impl Train for NetworkTraining {
     }
 
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        let mut theta = Vec::new();
-        for view in self.trainer.parameters().views() {
-            theta.extend_from_slice(checkpoint.model.get::<f32>(&view.name, &view.shape)?);
-        }
+        let theta = theta(self.trainer.parameters(), &checkpoint.model)?;
         let mut state = Vec::new();
         for known in self.trainer.state() {
             let data = match known.data {
@@ -71,6 +77,54 @@ impl Train for NetworkTraining {
             state.push(NamedTensor { name: known.name, shape: known.shape, data });
         }
         self.trainer.restore(&theta, &state)
+    }
+}
+
+/// The stored parameters, in the order of a model's.
+pub fn theta(parameters: &Parameters<f32>, file: &TensorFile) -> Result<Vec<f32>> {
+    let mut theta = Vec::with_capacity(parameters.len());
+    for view in parameters.views() {
+        theta.extend_from_slice(file.get::<f32>(&view.name, &view.shape)?);
+    }
+    Ok(theta)
+}
+
+/// A cycle in training.
+pub struct CycleTraining {
+    trainer: CycleTrainer,
+}
+
+impl CycleTraining {
+    pub fn new(config: &Config, seed: u64, threads: usize) -> Result<Self> {
+        Ok(Self { trainer: CycleTrainer::new(&config.cycle, seed, threads)? })
+    }
+}
+
+impl Train for CycleTraining {
+    fn name(&self) -> &str {
+        "cycle"
+    }
+
+    fn step(&mut self, _: u64) -> Result<Scalars> {
+        Ok(vec![("log10 residual an iteration".into(), self.trainer.step())])
+    }
+
+    fn validate(&mut self, _: u64) -> Result<Scalars> {
+        let score = self.trainer.best().map_or(0.0, |cycle| self.trainer.validate(&cycle));
+        let classical = self.trainer.validate(&Cycle::default());
+        Ok(vec![("log10 residual an iteration".into(), score), ("classical".into(), classical)])
+    }
+
+    fn save(&self) -> Snapshot {
+        let cycle = self.trainer.best().unwrap_or_default();
+        let search = Tensor::vector(self.trainer.state());
+        Snapshot { model: models::cycle_tensors(&cycle), optimizer: [("search".to_owned(), search)].into(), ..Snapshot::default() }
+    }
+
+    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let known = self.trainer.state().len();
+        let state = checkpoint.optimizer.get::<f64>("search", &[known])?.to_vec();
+        self.trainer.evolution().restore(&state)
     }
 }
 

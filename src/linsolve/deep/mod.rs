@@ -89,11 +89,6 @@ impl DeepDirection {
         let inference = Inference::new(depth, parameters, n, &pool)?;
         Ok(Self { inference, scaling, n, input: vec![0.0; nx * ny * nz], pool, isa: options.isa })
     }
-
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        self.inference.bytes() + 8 * self.input.len()
-    }
 }
 
 impl Direction for DeepDirection {
@@ -105,6 +100,10 @@ impl Direction for DeepDirection {
         let factor = self.scaling.factor(r.len());
         self.input.iter_mut().zip(r).for_each(|(x, r)| *x = factor * r);
         self.inference.evaluate(&self.pool, self.isa, self.n, &self.input, q);
+    }
+
+    fn bytes(&self) -> usize {
+        self.inference.bytes() + 8 * self.input.len()
     }
 }
 

@@ -40,7 +40,7 @@ impl<O: Operator, D: Direction> Published<O, D> {
         let n = operator.len();
         let zeros = || vec![0.0; n];
         let mut report = Report::new("published deep conjugate directions", options.max_iterations);
-        report.bytes = operator.bytes() + 8 * 7 * n;
+        report.bytes = operator.bytes() + source.bytes() + 8 * 7 * n;
         let kept = std::array::from_fn(|_| (zeros(), zeros(), 0.0));
         Ok(Self { r: zeros(), q: zeros(), aq: zeros(), kept, options: options.clone(), report, operator, source })
     }
