@@ -12,9 +12,6 @@ use serde::{Deserialize, Serialize};
 /// Sections whose first entry chooses the others.
 const CHOICES: &[Choice] = &[Choice { section: "rate", key: "kind" }];
 
-/// Values that may differ when a run is resumed: they do not change what is computed.
-pub const MAY_CHANGE: &[&str] = &["training.log_every", "training.keep", "generations.log_every", "compare", "plume"];
-
 /// A configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -25,7 +25,7 @@ use parseval::run::seeds::{Ensemble, Seeds};
 use parseval::run::training::{self, Stop};
 use parseval::run::{self, Interrupt, Printer, RunDirectory};
 
-use config::{Config, MAY_CHANGE};
+use config::Config;
 
 /// Trains networks and cycles for Poisson systems, solves with them, and compares them with the classical solvers.
 #[derive(Parser)]
@@ -100,6 +100,18 @@ impl Model {
         match self {
             Self::Network => "network",
             Self::Cycle => "cycle",
+        }
+    }
+
+    /// Values that may differ when a run is resumed: they do not change what is computed.
+    pub fn may_change(self) -> &'static [&'static str] {
+        match self {
+            Self::Network => {
+                &["training.log_every", "training.keep", "cycle", "generations", "compare", "plume"]
+            }
+            Self::Cycle => {
+                &["generations.log_every", "generations.keep", "network", "start", "rate", "training", "validate", "compare", "plume"]
+            }
         }
     }
 }
@@ -189,8 +201,8 @@ fn train(
     };
     let ensemble = Ensemble::gather(seeds, &out.join(name), |seed, folder| {
         let run = match resume {
-            true => RunDirectory::open(folder, &resolved, MAY_CHANGE)?,
-            false => RunDirectory::create(folder, &resolved, MAY_CHANGE)?,
+            true => RunDirectory::open(folder, &resolved, model.may_change())?,
+            false => RunDirectory::create(folder, &resolved, model.may_change())?,
         };
         let mut method: Box<dyn training::Train> = match model {
             Model::Network => Box::new(train::NetworkTraining::new(config, seed, *threads)?),

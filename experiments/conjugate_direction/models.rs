@@ -16,7 +16,7 @@ use parseval::{Error, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::config::{Config, MAY_CHANGE};
+use crate::config::Config;
 use crate::train::{tensor, theta};
 use crate::{Experiment, Model};
 
@@ -123,7 +123,7 @@ fn checkpoint(config: &Config, out: &Path, model: Model) -> Result<Option<Checkp
         Model::Cycle => config.generations.keep,
     };
     for seed in seeds {
-        let run = RunDirectory::resume(&Ensemble::folder(&root, seed), &config.to_toml()?, MAY_CHANGE)?;
+        let run = RunDirectory::resume(&Ensemble::folder(&root, seed), &config.to_toml()?, model.may_change())?;
         let checkpoints = run.checkpoints(model.folder(), keep)?;
         if let Some(checkpoint) = checkpoints.best()?.map_or_else(|| checkpoints.latest(), |best| Ok(Some(best)))? {
             return Ok(Some(checkpoint));
