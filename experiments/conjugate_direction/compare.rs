@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use parseval::linsolve::{Options, Report, Scene, Stop};
-use parseval::plot::{Axis, Curve, Figure, LinePlot, Symbol};
+use parseval::plot::{Axis, CATEGORICAL, Curve, Figure, Legend, LinePlot, Stroke};
 use parseval::run::table::{Cell, Table};
 use parseval::run::{Printer, Progress, report};
 use parseval::{Error, Result};
@@ -197,16 +197,23 @@ fn measure(
 /// Residuals of the rows of one case, over iterations and over seconds.
 fn histories(rows: &[Row]) -> Figure {
     let residual = || Axis::new("relative residual").log();
-    let mut by_iteration = LinePlot::new(Axis::new("iteration").log(), residual());
-    let mut by_second = LinePlot::new(Axis::new("seconds").log(), residual());
+    let mut by_iteration = LinePlot::new(Axis::new("iteration").log(), residual()).legend(Legend::Hidden);
+    let mut by_second = LinePlot::new(Axis::new("seconds").log(), residual()).legend(Legend::Outside);
     for row in rows {
         let history = &row.report.history;
         let steps = row.report.iterations.max(1) as f64;
         // A logarithmic axis has no zero: the start stands at half an iteration.
         let at: Vec<f64> = (0..history.len()).map(|k| (k as f64).max(0.5)).collect();
         let seconds: Vec<f64> = at.iter().map(|k| k / steps * row.report.solve_seconds).collect();
-        by_iteration = by_iteration.curve(Curve::new(&at, history, row.solver).symbol(Symbol::None));
-        by_second = by_second.curve(Curve::new(&seconds, history, ""));
+        by_iteration = by_iteration.curve(styled(Curve::new(&at, history, row.solver), row.solver));
+        by_second = by_second.curve(styled(Curve::new(&seconds, history, row.solver), row.solver));
     }
-    Figure::double_column().row([by_iteration, by_second])
+    Figure { aspect: 0.8, ..Figure::double_column() }.row([by_iteration, by_second])
+}
+
+/// A colour and a stroke of its own for each solver.
+pub fn styled(curve: Curve, solver: &str) -> Curve {
+    let number = SOLVERS.iter().position(|s| *s == solver).unwrap_or(0);
+    let strokes = [Stroke::Solid, Stroke::Dashed, Stroke::Dotted];
+    curve.colour(CATEGORICAL[number % CATEGORICAL.len()]).stroke(strokes[number / CATEGORICAL.len() % strokes.len()])
 }

@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use ndarray::Array2;
 use parseval::linsolve::{Options, Solver};
-use parseval::plot::{Animation, Axis, Curve, Figure, HeatMap, LinePlot, Nodes, Quantity};
+use parseval::plot::{Animation, Axis, Curve, Figure, HeatMap, Legend, LinePlot, Nodes, Quantity};
 use parseval::run::table::{Cell, Table};
 use parseval::run::{Printer, Progress, report};
 use parseval::{Error, Result};
 use serde_json::json;
 
 use crate::Experiment;
+use crate::compare::styled;
 use crate::flow::Flow;
 use crate::models::{Models, SOLVERS};
 
@@ -125,11 +126,11 @@ pub fn plume(experiment: &Experiment, print: Printer) -> Result<()> {
     let maps = shown.iter().map(|&k| map(&frames[k], flow.lengths()).title(format!("t = {:.2}", times[k]))).collect();
     let snapshots = Figure::snapshots(maps, 3)?;
     snapshots.save(out.join("plume.png"))?;
-    let mut plot = LinePlot::new(Axis::new("step"), Axis::new("iterations").log());
+    let mut plot = LinePlot::new(Axis::new("step"), Axis::new("iterations").log()).legend(Legend::Outside);
     for t in &tallies {
-        plot = plot.curve(Curve::new(&at, &t.iterations, t.name));
+        plot = plot.curve(styled(Curve::new(&at, &t.iterations, t.name), t.name));
     }
-    let iterations = Figure::double_column().row([plot]);
+    let iterations = Figure { aspect: 0.45, ..Figure::double_column() }.row([plot]);
     iterations.save(out.join("plume-iterations.png"))?;
 
     let mut page = report::Report::new(format!("{}: smoke around a sphere", config.name));
