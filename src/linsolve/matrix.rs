@@ -78,7 +78,8 @@ mod tests {
             for (row, &cell) in matrix.cells.iter().enumerate() {
                 let entries = matrix.pointers[row]..matrix.pointers[row + 1];
                 assert!(matrix.columns[entries.clone()].is_sorted());
-                let sum: f64 = entries.map(|e| matrix.values[e] * x[matrix.cells[matrix.columns[e] as usize] as usize]).sum();
+                let sum: f64 =
+                    entries.map(|e| matrix.values[e] * x[matrix.cells[matrix.columns[e] as usize] as usize]).sum();
                 // Seven terms of the size of the diagonal, about 6 / h^2.
                 assert!((sum - y[cell as usize]).abs() < 1e-12 * 6.0 * 144.0);
             }

@@ -77,7 +77,8 @@ mod velocity;
 pub use cells::{Cell, Walls};
 pub use components::Component;
 pub use deep::{
-    DeepDirection, Depth, Loss, Network, Published, RitzVectors, Scaling, Trained, Trainer, TrainerOptions, TrainingData,
+    DeepDirection, Depth, Loss, Network, Published, RitzVectors, Scaling, Trained, Trainer, TrainerOptions,
+    TrainingData,
 };
 pub use direct::Direct;
 pub use guarded::{Direction, Guard, Guarded};

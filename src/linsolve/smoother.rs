@@ -157,7 +157,10 @@ mod tests {
     #[test]
     fn optimised_weights_lower_the_bound_of_a_v_cycle() {
         let bound = |smoother: &Smoother| {
-            (1..=2000).map(|s| 1e-3 * s as f64).map(|t| t * p(smoother, t).powi(2) / (1.0 - p(smoother, t).powi(2))).fold(0.0, f64::max)
+            (1..=2000)
+                .map(|s| 1e-3 * s as f64)
+                .map(|t| t * p(smoother, t).powi(2) / (1.0 - p(smoother, t).powi(2)))
+                .fold(0.0, f64::max)
         };
         for sweeps in 1..=4 {
             let (plain, optimised) =

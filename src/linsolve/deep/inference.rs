@@ -287,7 +287,8 @@ fn accumulate<L: Lanes<Real = f32>, const R: usize, const N: usize>(
 #[inline(always)]
 fn average_plane(n: [usize; 3], row: usize, i: usize, fine: &Padded, out: &mut [CellValues]) {
     for j in 0..n[1] {
-        let at = |p: usize, q: usize| &fine.values[(2 * i + 1 + p) * fine.plane + fine.in_plane(2 * j + q)..][..2 * n[2]];
+        let at =
+            |p: usize, q: usize| &fine.values[(2 * i + 1 + p) * fine.plane + fine.in_plane(2 * j + q)..][..2 * n[2]];
         let rows = [at(0, 0), at(0, 1), at(1, 0), at(1, 1)];
         for (k, out) in out[(j + 1) * row + 1..][..n[2]].iter_mut().enumerate() {
             *out = [0.0; CHANNELS];

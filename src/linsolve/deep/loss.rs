@@ -52,8 +52,7 @@ pub(super) fn step_loss(problem: &Poisson, b: &[f64], q: &[f32]) -> (f64, Vec<f6
     let e: Vec<f64> = b.iter().zip(&ap).map(|(b, ap)| b - s * ap).collect();
     problem.apply(&e, &mut ae);
     let eap = dot(&e, &ap);
-    let mut gradient: Vec<f64> =
-        (0..n).map(|k| -2.0 * (eap * (b[k] - 2.0 * s * ap[k]) / c + s * ae[k])).collect();
+    let mut gradient: Vec<f64> = (0..n).map(|k| -2.0 * (eap * (b[k] - 2.0 * s * ap[k]) / c + s * ae[k])).collect();
     problem.project(&mut gradient);
     (dot(&e, &e), gradient)
 }

@@ -144,12 +144,7 @@ impl Trainer {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut parameters = Parameters::new();
         let network = Network::new(options.depth, &mut parameters, &mut rng);
-        let recipe = Recipe {
-            seed,
-            family: options.family,
-            cells: options.cells,
-            longest: options.longest,
-        };
+        let recipe = Recipe { seed, family: options.family, cells: options.cells, longest: options.longest };
         let data = match options.data {
             TrainingData::Trajectories => {
                 let begin = |slot| recipe.begin(slot as u64);

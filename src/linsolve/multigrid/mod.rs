@@ -63,13 +63,7 @@ pub struct LevelCycle {
 impl LevelCycle {
     /// The classical cycle with a smoother.
     pub fn new(smoother: Smoother) -> Self {
-        Self {
-            smoother,
-            coarse_scale: 1.0,
-            smoother_boundary: [0.0; 2],
-            correction_boundary: [0.0; 2],
-            dirichlet: 1.0,
-        }
+        Self { smoother, coarse_scale: 1.0, smoother_boundary: [0.0; 2], correction_boundary: [0.0; 2], dirichlet: 1.0 }
     }
 
     fn check(&self) -> Result<()> {
@@ -153,7 +147,8 @@ impl Multigrid {
                 for (r, halved) in ratio.iter_mut().zip(fine.halved) {
                     *r *= if halved { 2 } else { 1 };
                 }
-                let coarse = fine.coarsen(&problem.dirichlet, ratio, [cycle.level(parts_made - 1), cycle.level(parts_made)]);
+                let coarse =
+                    fine.coarsen(&problem.dirichlet, ratio, [cycle.level(parts_made - 1), cycle.level(parts_made)]);
                 parts.push(coarse);
             }
             let (inverse, unknowns) = invert(&parts[parts.len() - 1]);

@@ -71,9 +71,8 @@ impl Evolution {
         };
         let d = |k: usize| eigen.S()[k].max(1e-20).sqrt();
         let bd = (0..n * n).map(|at| eigen.U()[(at / n, at % n)] * d(at % n)).collect();
-        let inverse = (0..n * n)
-            .map(|at| (0..n).map(|k| eigen.U()[(at / n, k)] * eigen.U()[(at % n, k)] / d(k)).sum())
-            .collect();
+        let inverse =
+            (0..n * n).map(|at| (0..n).map(|k| eigen.U()[(at / n, k)] * eigen.U()[(at % n, k)] / d(k)).sum()).collect();
         [bd, inverse]
     }
 

@@ -196,8 +196,7 @@ impl CycleTrainer {
     }
 
     fn score(&self, cycle: &Cycle, samples: &[Sample]) -> f64 {
-        let options =
-            Options { relative: 1e-15, max_iterations: self.options.iterations, ..Options::default() };
+        let options = Options { relative: 1e-15, max_iterations: self.options.iterations, ..Options::default() };
         let orders = |sample: &Sample| -> f64 {
             let Ok(mut solver) = MultigridPcg::plan(&sample.problem, cycle, &options) else { return f64::INFINITY };
             let mut x = vec![0.0; sample.b.len()];
@@ -216,8 +215,7 @@ mod tests {
 
     #[test]
     fn a_few_generations_improve_a_poor_cycle_and_keep_it_symmetric() {
-        let options =
-            CycleOptions { sizes: vec![16], scenes: 4, iterations: 4, sweeps: 2, ..CycleOptions::default() };
+        let options = CycleOptions { sizes: vec![16], scenes: 4, iterations: 4, sweeps: 2, ..CycleOptions::default() };
         let mut trainer = CycleTrainer::new(&options, 0, 1).unwrap();
         let before = trainer.validate(&trainer.best().unwrap());
         (0..15).for_each(|_| drop(trainer.step()));
