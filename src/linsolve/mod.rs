@@ -20,10 +20,12 @@
 //! * Vectors and residuals are double; the multigrid cycle and its search direction are single, which does not limit the
 //!   accuracy. Results are the same bits for any number of threads.
 //!
-//! # What a learner may set
+//! # What is learned
 //!
-//! [`Multigrid::set_smoother`], [`Multigrid::set_smoother_diagonal`] and [`Multigrid::set_coarse_scale`] take weights that
-//! keep the cycle symmetric and positive definite, or refuse them. [`Guarded`] takes a [`Direction`] that may return anything.
+//! [`Cycle`] holds numbers that keep the multigrid cycle symmetric and positive definite, or is refused; [`CycleTrainer`] finds them on
+//! random scenes. [`Trainer`] trains a network that returns search directions, [`DeepDirection`] evaluates it, and [`Guarded`]
+//! takes it, or any other [`Direction`], and converges whatever it returns; [`Published`] is the method without a guard.
+//! [`Multigrid::set_smoother`], [`Multigrid::set_smoother_diagonal`] and [`Multigrid::set_coarse_scale`] are for learners of one's own.
 //!
 //! # Limits
 //!

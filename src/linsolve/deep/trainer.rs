@@ -24,11 +24,12 @@ use crate::optim::{Adam, AdamOptions, NamedTensor, Optimizer, Stateful, TensorDa
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainingData {
-    /// Residuals of the solver itself on random scenes, from noise, from `A` times noise and from smooth fields.
+    /// Mixtures of Ritz vectors of the box that is open above, as published. On 8^3 cells 2400 samples of them make a network that
+    /// solves in 16 iterations, where 8000 samples of trajectories make one that stalls.
     #[default]
-    Trajectories,
-    /// Mixtures of Ritz vectors of the box that is open above, as published.
     Ritz,
+    /// Residuals of the solver itself on random scenes, from noise, from `A` times noise and from smooth fields.
+    Trajectories,
 }
 
 /// Options of a [`Trainer`].
@@ -43,7 +44,7 @@ pub struct TrainerOptions {
     pub loss: Loss,
     /// Where right-hand sides come from.
     pub data: TrainingData,
-    /// Scenes of the trajectories.
+    /// Scenes of the trajectories, and those on which a validation counts iterations.
     pub family: Family,
     /// Cells along each axis; even.
     pub cells: usize,
@@ -67,8 +68,8 @@ impl Default for TrainerOptions {
             depth: Depth::Model64,
             scaling: Scaling::MeanSquare,
             loss: Loss::Squared,
-            data: TrainingData::Trajectories,
-            family: Family::Mixed,
+            data: TrainingData::Ritz,
+            family: Family::Box,
             cells: 32,
             batch: 4,
             trajectories: 32,

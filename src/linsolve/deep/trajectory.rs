@@ -14,6 +14,9 @@ use super::super::poisson::Poisson;
 use super::super::random_scene::{Family, RandomScene, random_rhs};
 use crate::error::Result;
 
+/// Part of the residual that a step must not leave.
+const STUCK: f64 = 0.99;
+
 /// A solve in progress.
 pub(super) struct Trajectory {
     /// Number of the scene, from which it can be made again.
@@ -91,7 +94,8 @@ impl Trajectory {
         self.r.iter_mut().zip(&ap).for_each(|(r, ap)| *r -= alpha * ap);
         let norm = dot(&self.r, &self.r).sqrt();
         self.steps[0] += 1;
-        if !(norm > 1e-12 && norm.is_finite() && energy > 0.0) {
+        // After a step that gains nothing the next residual would be the same again.
+        if !(norm > 1e-12 && norm < STUCK && energy > 0.0) {
             self.steps[0] = self.steps[1];
             return;
         }
