@@ -2,14 +2,21 @@
 //!
 //! One line a scene and method: iterations to 1e-4, 1e-6 and the tolerance, seconds of set-up, wall and processor seconds of the solve
 //! (best of the repeats), true residual, bytes a cell. `--scene sphere` and `--method multigrid` narrow it, `--size` may be
-//! given twice. `--peer PYTHON` also runs pyamg, in an interpreter that has it, on the same matrices.
+//! given twice. `--networks` times the networks of the deep conjugate directions instead. `--peer PYTHON` also runs pyamg, in an interpreter that has it, on the same matrices.
 
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ndarray::Array1;
-use parseval::linsolve::{Method, Operator, Options, Poisson, PoissonSolver, Report, Scene, Solver, source};
+use parseval::autodiff::Parameters;
+use parseval::linsolve::{
+    DeepDirection, Depth, Direction, Matrix, Method, Network, Operator, Options, Poisson, PoissonSolver, Report, Scaling,
+    Scene, Solver, source,
+};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 /// Seconds of processor time of this process.
 fn cpu_seconds() -> f64 {
@@ -27,11 +34,21 @@ struct Arguments {
     scene: Option<String>,
     method: Option<String>,
     peer: Option<String>,
+    networks: bool,
 }
 
 fn arguments() -> anyhow::Result<Arguments> {
     let mut a =
-        Arguments { sizes: Vec::new(), threads: 2, tolerance: 1e-8, repeats: 3, scene: None, method: None, peer: None };
+        Arguments {
+            sizes: Vec::new(),
+            threads: 2,
+            tolerance: 1e-8,
+            repeats: 3,
+            scene: None,
+            method: None,
+            peer: None,
+            networks: false,
+        };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| anyhow::anyhow!("{word} needs a value"));
@@ -43,6 +60,7 @@ fn arguments() -> anyhow::Result<Arguments> {
             "--repeats" => a.repeats = value()?.parse()?,
             "--scene" => a.scene = Some(value()?),
             "--method" => a.method = Some(value()?),
+            "--networks" => a.networks = true,
             "--peer" => a.peer = Some(value()?),
             _ => anyhow::bail!("unknown argument {word}"),
         }
@@ -69,43 +87,48 @@ fn print(scene: Scene, size: usize, name: &str, report: &Report, wall: f64, cpu:
 
 /// Writes the matrix of the unknowns in compressed rows, and the right-hand side, as `.npy` files.
 fn write_matrix(problem: &Poisson, b: &[f64], directory: &Path) -> anyhow::Result<()> {
-    let n = problem.cells();
-    let diagonal = problem.diagonal().expect("a grid problem knows its diagonal");
-    // Unknowns, and for each cell its number among them.
-    let cells: Vec<usize> = (0..n).filter(|&c| diagonal[c] > 0.0).collect();
-    let mut number = vec![i32::MAX; n];
-    cells.iter().enumerate().for_each(|(row, &c)| number[c] = row as i32);
-    let shape = problem.shape();
-    let mut steps = vec![1; shape.len()];
-    for a in (1..shape.len()).rev() {
-        steps[a - 1] = steps[a] * shape[a];
-    }
-    let (mut data, mut indices, mut pointers) = (Vec::new(), Vec::new(), vec![0i32]);
-    for &c in &cells {
-        let mut row = vec![(number[c], diagonal[c])];
-        for (a, &step) in steps.iter().enumerate() {
-            let position = c / step % shape[a];
-            let weight = 1.0 / problem.spacing()[a].powi(2);
-            let neighbours = [(position > 0).then(|| c - step), (position + 1 < shape[a]).then(|| c + step)];
-            row.extend(neighbours.iter().flatten().filter(|&&d| number[d] < i32::MAX).map(|&d| (number[d], -weight)));
-        }
-        row.sort_by_key(|entry| entry.0);
-        indices.extend(row.iter().map(|entry| entry.0));
-        data.extend(row.iter().map(|entry| entry.1));
-        pointers.push(indices.len() as i32);
-    }
+    let Matrix { cells, pointers, columns, values } = problem.matrix();
     let mut projected = b.to_vec();
     problem.project(&mut projected);
-    let b: Array1<f64> = cells.iter().map(|&c| projected[c]).collect();
-    ndarray_npy::write_npy(directory.join("data.npy"), &Array1::from(data))?;
-    ndarray_npy::write_npy(directory.join("indices.npy"), &Array1::from(indices))?;
-    ndarray_npy::write_npy(directory.join("indptr.npy"), &Array1::from(pointers))?;
+    let b: Array1<f64> = cells.iter().map(|&c| projected[c as usize]).collect();
+    let integers = |values: &mut dyn Iterator<Item = usize>| values.map(|v| v as i32).collect::<Array1<i32>>();
+    ndarray_npy::write_npy(directory.join("data.npy"), &Array1::from(values))?;
+    ndarray_npy::write_npy(directory.join("indices.npy"), &integers(&mut columns.iter().map(|&c| c as usize)))?;
+    ndarray_npy::write_npy(directory.join("indptr.npy"), &integers(&mut pointers.into_iter()))?;
     ndarray_npy::write_npy(directory.join("b.npy"), &b)?;
+    Ok(())
+}
+
+/// Speed of the networks of the deep conjugate directions, with initial weights.
+fn networks(a: &Arguments) -> anyhow::Result<()> {
+    println!("| network | n | wall | cpu | GFLOP/s of wall | of cpu, a thread |");
+    for &n in &a.sizes {
+        let problem = Scene::OpenBox.problem(&[n; 3])?;
+        let options = Options { threads: a.threads, ..Options::default() };
+        for depth in [Depth::Model64, Depth::Model128] {
+            let mut parameters = Parameters::new();
+            Network::new(depth, &mut parameters, &mut ChaCha8Rng::seed_from_u64(0));
+            let mut deep = DeepDirection::new(depth, Scaling::Norm, &parameters, &problem, &options)?;
+            let (r, mut q) = (source(&[n; 3]), vec![0.0; n * n * n]);
+            let (mut wall, mut cpu) = (f64::INFINITY, f64::INFINITY);
+            for _ in 0..a.repeats {
+                let (start, start_cpu) = (Instant::now(), cpu_seconds());
+                deep.direction(&r, &mut q);
+                cpu = cpu.min(cpu_seconds() - start_cpu);
+                wall = wall.min(start.elapsed().as_secs_f64());
+            }
+            let work = 1e-9 * depth.flops() * problem.cells() as f64;
+            println!("| {depth:?} | {n} | {wall:.4} | {cpu:.4} | {:.0} | {:.0} |", work / wall, work / cpu);
+        }
+    }
     Ok(())
 }
 
 fn main() -> anyhow::Result<()> {
     let a = arguments()?;
+    if a.networks {
+        return networks(&a);
+    }
     let methods = [
         ("multigrid", Method::Multigrid),
         ("flexible multigrid", Method::FlexibleMultigrid),

@@ -31,6 +31,11 @@ pub trait Direction: Send {
     /// Writes a direction for the residual `r`, `||r|| = 1`. Sign and scale do not matter, and nothing that is written can
     /// do harm; `q` holds zeros before.
     fn direction(&mut self, r: &[f64], q: &mut [f64]);
+
+    /// Bytes held.
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
 /// How the guard judges.
@@ -125,7 +130,7 @@ impl<O: Operator, M: Preconditioner, D: Direction> Guarded<O, M, D> {
         let n = operator.len();
         let zeros = || vec![0.0; n];
         let mut report = Report::new("guarded directions", options.max_iterations);
-        report.bytes = operator.bytes() + classical.bytes() + 8 * n * (5 + 2 * guard.kept);
+        report.bytes = operator.bytes() + classical.bytes() + source.bytes() + 8 * n * (5 + 2 * guard.kept);
         Ok(Self {
             kept: vec![Kept { p: zeros(), ap: zeros(), energy: 0.0 }; guard.kept],
             vectors: Vectors::new(&pool, n),

@@ -20,10 +20,12 @@
 //! * Vectors and residuals are double; the multigrid cycle and its search direction are single, which does not limit the
 //!   accuracy. Results are the same bits for any number of threads.
 //!
-//! # What a learner may set
+//! # What is learned
 //!
-//! [`Multigrid::set_smoother`], [`Multigrid::set_smoother_diagonal`] and [`Multigrid::set_coarse_scale`] take weights that
-//! keep the cycle symmetric and positive definite, or refuse them. [`Guarded`] takes a [`Direction`] that may return anything.
+//! [`Cycle`] holds numbers that keep the multigrid cycle symmetric and positive definite, or is refused; [`CycleTrainer`] finds them on
+//! random scenes. [`Trainer`] trains a network that returns search directions, [`DeepDirection`] evaluates it, and [`Guarded`]
+//! takes it, or any other [`Direction`], and converges whatever it returns; [`Published`] is the method without a guard.
+//! [`Multigrid::set_smoother`], [`Multigrid::set_smoother_diagonal`] and [`Multigrid::set_coarse_scale`] are for learners of one's own.
 //!
 //! # Limits
 //!
@@ -50,36 +52,47 @@
 
 mod cells;
 mod components;
+mod deep;
 mod deflation;
 mod dense;
 mod direct;
 mod guarded;
 mod incomplete_cholesky;
 mod krylov;
+mod matrix;
 mod multigrid;
 mod operator;
 mod plan;
 mod poisson;
 mod pool;
+mod random_scene;
 mod report;
 mod scene;
 mod smoother;
 mod stencil;
 #[cfg(test)]
 mod tests;
+mod tuning;
 mod vector;
 mod velocity;
 
 pub use cells::{Cell, Walls};
 pub use components::Component;
+pub use deep::{
+    DeepDirection, Depth, Loss, Network, Published, RitzVectors, Scaling, Trained, Trainer, TrainerOptions,
+    TrainingData,
+};
 pub use direct::Direct;
 pub use guarded::{Direction, Guard, Guarded};
 pub use incomplete_cholesky::IncompleteCholesky;
 pub use krylov::{Flexible, Identity, Jacobi, Krylov};
-pub use multigrid::{Cycle, Multigrid, MultigridPcg};
+pub use matrix::Matrix;
+pub use multigrid::{Cycle, LevelCycle, Multigrid, MultigridPcg};
 pub use operator::{FnOperator, Operator, Preconditioner, Solver, check_operator, check_preconditioner};
 pub use plan::{Method, PoissonSolver};
 pub use poisson::Poisson;
+pub use random_scene::{Family, RandomScene};
 pub use report::{Directions, Options, Report, Stop};
 pub use scene::{Scene, source};
 pub use smoother::Smoother;
+pub use tuning::{CycleOptions, CycleTrainer, Evolution, Parts};

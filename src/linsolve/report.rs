@@ -159,7 +159,8 @@ impl Report {
     }
 }
 
-/// Watches the residual: stops when its minimum has not improved for the second half of at least 200 iterations.
+/// Watches the residual: stops when its minimum has not improved for the last two thirds of at least 500 iterations. The residual of
+/// conjugate gradients is not monotonic; from a warm start it may stay above its first values for hundreds of iterations.
 pub(crate) struct Progress {
     best: f64,
     at: usize,
@@ -174,7 +175,7 @@ impl Progress {
         if residual < self.best {
             (self.best, self.at) = (residual, iteration);
         }
-        iteration >= 200 && iteration > 2 * self.at
+        iteration >= 500 && iteration > 3 * self.at
     }
 }
 

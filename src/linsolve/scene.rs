@@ -95,7 +95,7 @@ impl Scene {
 }
 
 /// Centre of the cell with index `index(a)` along axis `a`, in the unit box.
-fn centre(shape: &[usize], index: impl Fn(usize) -> usize) -> [f64; 3] {
+pub(super) fn centre(shape: &[usize], index: impl Fn(usize) -> usize) -> [f64; 3] {
     let x = |a: usize| (index(a) as f64 + 0.5) / shape[a] as f64;
     match shape.len() {
         3 => [x(0), x(1), x(2)],

@@ -4,6 +4,7 @@ use super::super::cells::{Cell, LEAD, Layout, VECTOR};
 use super::super::poisson::{DirichletFace, Poisson, with_matrix};
 use super::super::pool::Pool;
 use super::super::stencil::Stencil;
+use super::LevelCycle;
 use super::cycle::Scratch;
 use super::transfer::{interpolate_row, interpolate_rows};
 
@@ -44,21 +45,27 @@ pub(crate) struct Level {
 const NEAREST: f64 = 0.25;
 
 impl Parts {
-    fn new(stencil: Stencil<f32>, flags: Vec<u8>, weights: &[f32], coarse_scale: f32) -> Self {
+    fn new(stencil: Stencil<f32>, flags: Vec<u8>, cycle: &LevelCycle) -> Self {
         let layout = stencil.layout;
         let n = layout.n;
-        let smooth = stencil.diag.iter().map(|&d| if d > 0.0 { 1.0 / d } else { 0.0 }).collect();
+        let mut smooth: Vec<f32> = stencil.diag.iter().map(|&d| if d > 0.0 { 1.0 / d } else { 0.0 }).collect();
+        if cycle.smoother_boundary != [0.0; 2] {
+            for_boundary(&stencil, &flags, |o, d, open, features| {
+                smooth[o] = (factor(cycle.smoother_boundary, features) / d).min(2.0 / (d + open));
+            });
+        }
         let spans =
             (0..n[0] * n[1]).map(|row| span(&stencil.diag[layout.at(row / n[1], row % n[1])..][..n[2]])).collect();
         // Axes with weak coupling are left alone (semi-coarsening): point smoothers do not reach across them.
         let present = |a: usize| n[a] > 1;
         let strongest = (0..3).filter(|&a| present(a)).map(|a| stencil.axis[a]).fold(0.0, f32::max);
         let halved = std::array::from_fn(|a| present(a) && stencil.axis[a] > 0.4 * strongest);
-        Self { flags, smooth, prolong: Vec::new(), weights: weights.to_vec(), coarse_scale, halved, spans, stencil }
+        let (weights, coarse_scale) = (cycle.smoother.weights().to_vec(), cycle.coarse_scale as f32);
+        Self { flags, smooth, prolong: Vec::new(), weights, coarse_scale, halved, spans, stencil }
     }
 
     /// The level of the problem itself.
-    pub fn finest(problem: &Poisson, weights: &[f32], coarse_scale: f32) -> Self {
+    pub fn finest(problem: &Poisson, cycle: &LevelCycle) -> Self {
         let layout = problem.layout;
         let stencil = with_matrix!(problem, s => Stencil {
             layout,
@@ -66,15 +73,16 @@ impl Parts {
             faces: s.faces.as_ref().map(|faces| faces.each_ref().map(|f| f.iter().map(|&w| w as f32).collect())),
             diag: (0..s.diag.len()).map(|o| s.diagonal(o) as f32).collect(),
         });
-        Self::new(stencil, problem.flags.clone(), weights, coarse_scale)
+        Self::new(stencil, problem.flags.clone(), cycle)
     }
 
     pub fn unknowns(&self) -> usize {
         self.stencil.diag.iter().filter(|&&d| d > 0.0).count()
     }
 
-    /// The next level. `ratio` are the cells of the finest level in one of the new level, per axis.
-    pub fn coarsen(&mut self, dirichlet: &[DirichletFace], ratio: [usize; 3], weights: &[f32], scale: f32) -> Self {
+    /// The next level. `ratio` are the cells of the finest level in one of the new level, per axis; `cycles` those of this level
+    /// and of the next.
+    pub fn coarsen(&mut self, dirichlet: &[DirichletFace], ratio: [usize; 3], cycles: [&LevelCycle; 2]) -> Self {
         let fine = &self.stencil.layout;
         let n = std::array::from_fn(|a| if self.halved[a] { fine.n[a].div_ceil(2) } else { fine.n[a] });
         let layout = Layout::new(n, fine.is_2d);
@@ -96,12 +104,17 @@ impl Parts {
             let centre = (cell[axis] as f64 + 0.5) * size;
             let distance = if face.is_high { point - centre } else { centre - point };
             let volume = ratio.iter().product::<usize>() as f64;
-            let weight = face.weight / (volume * distance.max(NEAREST * size));
+            let weight = cycles[1].dirichlet * face.weight / (volume * distance.max(NEAREST * size));
             diag[layout.at(cell[0], cell[1]) + cell[2]] += weight as f32;
         }
         let axis = std::array::from_fn(|a| self.stencil.axis[a] * if self.halved[a] { 0.25 } else { 1.0 });
-        let coarse = Self::new(Stencil { layout, axis, faces: Some(faces), diag }, flags, weights, scale);
+        let coarse = Self::new(Stencil { layout, axis, faces: Some(faces), diag }, flags, cycles[1]);
         self.prolong = self.prolongation_factors(&coarse);
+        let theta = cycles[0].correction_boundary;
+        if theta != [0.0; 2] {
+            let prolong = &mut self.prolong;
+            for_boundary(&self.stencil, &self.flags, |o, _, _, features| prolong[o] *= factor(theta, features));
+        }
         coarse
     }
 
@@ -249,6 +262,41 @@ impl Level {
 
     pub fn bytes(&self) -> usize {
         12 * self.b.len() + self.parts.bytes() + self.scratch.iter().map(Scratch::bytes).sum::<usize>()
+    }
+}
+
+/// `exp(theta . phi)`.
+fn factor(theta: [f64; 2], phi: [f32; 2]) -> f32 {
+    (theta[0] as f32 * phi[0] + theta[1] as f32 * phi[1]).exp()
+}
+
+/// Calls `f(o, d, sum_j w_j, features)` for the unknowns at boundaries, see [`LevelCycle`].
+fn for_boundary(stencil: &Stencil<f32>, flags: &[u8], mut f: impl FnMut(usize, f32, f32, [f32; 2])) {
+    const FLUID: u8 = Cell::Fluid as u8;
+    let layout = &stencil.layout;
+    let full: f32 = 2.0 * (0..3).filter(|&a| !(a == 1 && layout.is_2d)).map(|a| stencil.axis[a]).sum::<f32>();
+    for (i, j) in rows(layout.n) {
+        let start = layout.at(i, j);
+        for o in (start..start + layout.n[2]).filter(|&o| stencil.diag[o] > 0.0) {
+            let d = stencil.diag[o];
+            let weight = |a: usize, face: usize, beyond: usize| match &stencil.faces {
+                None if flags[beyond] == FLUID => stencil.axis[a],
+                None => 0.0,
+                Some(faces) if flags[beyond] == FLUID => faces[a][face],
+                Some(_) => 0.0,
+            };
+            let open: f32 = (0..3)
+                .map(|a| {
+                    let step = layout.step(a);
+                    weight(a, o, o - step) + weight(a, o + step, o + step)
+                })
+                .sum();
+            // Round-off of the sum is no boundary.
+            let features = [((d - open) / d).max(0.0), (1.0 - d / full).clamp(0.0, 1.0)];
+            if features[0] > 1e-6 || features[1] > 1e-6 {
+                f(o, d, open, features);
+            }
+        }
     }
 }
 

@@ -33,21 +33,79 @@ use level::{Level, Parts};
 /// Unknowns below which a level is solved by a dense inverse.
 const DENSE: usize = 128;
 
-/// Shape of the cycle.
+/// Shape of the cycle, level by level.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cycle {
+    /// From the finest level on; the last entry is for all coarser ones too.
+    pub levels: Vec<LevelCycle>,
+}
+
+/// What the cycle does on one level.
+///
+/// The factors are `exp(theta . phi_i)` with two features of each unknown `i`: the part of its diagonal that belongs to Dirichlet
+/// faces, and the part of the diagonal of a free cell that it lacks by Neumann faces. Both are zero away from boundaries, so that
+/// `theta = 0` is the classical cycle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LevelCycle {
     /// Sweeps on the way down, and backwards on the way up.
     pub smoother: Smoother,
-    /// Factor of the correction from each coarser level.
+    /// Factor of the correction from the next level, in `(0, 2)`.
     pub coarse_scale: f64,
+    /// `theta` of the factor of the smoother's diagonal `1 / d_i`. The product is cut so that `s_i (d_i + sum_j w_ij) <= 2`, which
+    /// bounds the spectrum of `S A` by 2 (Gershgorin) and so keeps the cycle positive definite.
+    pub smoother_boundary: [f64; 2],
+    /// `theta` of the factor of the interpolated correction, and of the residual that is restricted.
+    pub correction_boundary: [f64; 2],
+    /// Factor of the weights of Dirichlet faces; not for the finest level, where they are given.
+    pub dirichlet: f64,
+}
+
+impl LevelCycle {
+    /// The classical cycle with a smoother.
+    pub fn new(smoother: Smoother) -> Self {
+        Self { smoother, coarse_scale: 1.0, smoother_boundary: [0.0; 2], correction_boundary: [0.0; 2], dirichlet: 1.0 }
+    }
+
+    fn check(&self) -> Result<()> {
+        check_scale(self.coarse_scale)?;
+        check_damping(&self.smoother, 2.0)?;
+        for theta in [self.smoother_boundary, self.correction_boundary].as_flattened() {
+            // exp(3) = 20 is far beyond what helps, and its powers stay within single precision.
+            if !(theta.abs() <= 3.0) {
+                return Err(Error::parameter("theta", theta, "must lie in [-3, 3]"));
+            }
+        }
+        match self.dirichlet > 0.0 && self.dirichlet <= 100.0 {
+            true => Ok(()),
+            false => Err(Error::parameter("dirichlet", self.dirichlet, "must lie in (0, 100]")),
+        }
+    }
+}
+
+impl Cycle {
+    /// The same on all levels.
+    pub fn uniform(smoother: Smoother) -> Self {
+        Self { levels: vec![LevelCycle::new(smoother)] }
+    }
+
+    /// What is done on a level.
+    pub fn level(&self, level: usize) -> &LevelCycle {
+        &self.levels[level.min(self.levels.len() - 1)]
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.levels.is_empty() {
+            true => Err(Error::parameter("levels", 0, "must be at least one")),
+            false => self.levels.iter().try_for_each(LevelCycle::check),
+        }
+    }
 }
 
 impl Default for Cycle {
     /// Four sweeps, with weights that were tuned for the decay of the residual on scenes of 32^3 cells. A sweep costs little,
     /// as all of a level's run in one pass over memory.
     fn default() -> Self {
-        let smoother = Smoother::new(&[0.517, 0.708, 1.378, 5.048]).expect("these weights damp");
-        Self { smoother, coarse_scale: 1.0 }
+        Self::uniform(Smoother::new(&[0.517, 0.708, 1.378, 5.048]).expect("these weights damp"))
     }
 }
 
@@ -70,7 +128,7 @@ impl Multigrid {
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] if there are no threads, the instruction set is not available or the scale is not in `(0, 2)`.
+    /// [`Error::Parameter`] if there are no threads, the instruction set is not available or the cycle is out of range.
     pub fn plan(problem: &Arc<Poisson>, cycle: &Cycle, threads: usize, isa: Isa) -> Result<Self> {
         Self::with_pool(problem, cycle, Arc::new(Pool::new(threads, isa)?), Vec::new())
     }
@@ -78,19 +136,19 @@ impl Multigrid {
     /// On a pool, with the memory of `old` levels.
     fn with_pool(problem: &Arc<Poisson>, cycle: &Cycle, pool: Arc<Pool>, old: Vec<Level>) -> Result<Self> {
         let start = Instant::now();
-        check_scale(cycle.coarse_scale)?;
-        let (weights, scale) = (cycle.smoother.weights(), cycle.coarse_scale as f32);
+        cycle.check()?;
         let (levels, inverse, unknowns) = vectorize(Isa::detect(), || {
-            let mut parts = vec![Parts::finest(problem, weights, scale)];
+            let mut parts = vec![Parts::finest(problem, cycle.level(0))];
             let mut ratio = [1; 3];
-            while let Some(fine) = parts.last_mut() {
+            while let (parts_made, Some(fine)) = (parts.len(), parts.last_mut()) {
                 if fine.unknowns() <= DENSE || fine.halved == [false; 3] {
                     break;
                 }
                 for (r, halved) in ratio.iter_mut().zip(fine.halved) {
                     *r *= if halved { 2 } else { 1 };
                 }
-                let coarse = fine.coarsen(&problem.dirichlet, ratio, weights, scale);
+                let coarse =
+                    fine.coarsen(&problem.dirichlet, ratio, [cycle.level(parts_made - 1), cycle.level(parts_made)]);
                 parts.push(coarse);
             }
             let (inverse, unknowns) = invert(&parts[parts.len() - 1]);
