@@ -59,8 +59,13 @@ impl Network {
         &self.mlp
     }
 
+    /// Highest derivative in `x`.
+    pub fn order(&self) -> usize {
+        self.order
+    }
+
     /// Numbers in a jet, `[component, field]`: derivatives `0..=order` in `x`, then the one in `t`.
-    fn jet(&self) -> usize {
+    pub(super) fn jet(&self) -> usize {
         self.jets.components() * self.mlp.outputs
     }
 
@@ -70,7 +75,7 @@ impl Network {
     }
 
     /// The points `[x, t]` and, with a symmetry, after each its mirror image.
-    fn places(&self, points: &[[f64; 2]]) -> Vec<f64> {
+    pub(super) fn places(&self, points: &[[f64; 2]]) -> Vec<f64> {
         let mut places = Vec::with_capacity(points.len() * 2 * self.images());
         for &[x, t] in points {
             match (self.order, self.parity) {
@@ -88,7 +93,7 @@ impl Network {
     }
 
     /// Jets at points whose [`Network::places`] are given.
-    fn derivatives(&self, theta: &[f64], places: &[f64], jets: &mut Vec<f64>) {
+    pub(super) fn derivatives(&self, theta: &[f64], places: &[f64], jets: &mut Vec<f64>) {
         let (jet, outputs) = (self.jet(), self.mlp.outputs);
         let count = places.len() / self.mlp.coordinates.len();
         jets.resize(count * jet, 0.0);
