@@ -218,7 +218,7 @@ impl Linear {
                 damped.copy_from(undamped);
                 damped.absorb_diagonal(&self.workers, self.damped.iter().map(|s| (lambda * s).sqrt()));
                 let (least, most) = damped.pivots();
-                self.singular |= least <= f64::EPSILON * most;
+                self.singular |= least <= self.p as f64 * f64::EPSILON * most;
                 damped.solve(&mut self.step);
                 least > 0.0
             }

@@ -195,7 +195,8 @@ impl GaussNewton {
             *trial = theta + d;
         }
         let loss = self.linear.loss(problem, &self.trial, &mut self.trial_r);
-        let rho = if loss.is_finite() && predicted > 0.0 { (before - loss) / predicted } else { f64::NEG_INFINITY };
+        let loss = if loss.is_finite() { loss } else { f64::INFINITY };
+        let rho = if predicted > 0.0 { (before - loss) / predicted } else { f64::NEG_INFINITY };
         let probe = Probe { lambda, radius, loss, rho };
         self.probes.push(probe);
         Some(probe)
@@ -253,7 +254,8 @@ impl GaussNewton {
             None => lowest.lambda,
         };
         let mut taken = self.again(problem, theta, before, last, wanted);
-        if taken.is_none_or(|probe| probe.rho <= 0.0) {
+        // A long step is worth some of the reduction, not most of it.
+        if taken.is_none_or(|probe| !(probe.rho > 0.0 && probe.loss <= 2.0 * lowest.loss)) {
             taken = self.again(problem, theta, before, taken, lowest.lambda);
         }
         self.lambda = taken.map_or(wanted, |probe| probe.lambda);

@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 #[serde(rename_all = "snake_case")]
 pub enum Damping {
     /// Several dampings are tried in each step (an evaluation of the residuals each), in the order of growing steps, until
-    /// the ratio of the actual to the predicted reduction falls below `target`; the step is taken where it does.
+    /// the ratio of the actual to the predicted reduction falls below `target`; the step is taken where it does, unless
+    /// a shorter one leaves less than half its loss.
     ///
     /// Webb, Jerad & Cartis (2026), whose small target gets a network out of flat valleys early. Once the damping grows
     /// again (its trend over 30 steps, after 80), `late_target` is used.
