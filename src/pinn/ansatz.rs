@@ -131,7 +131,7 @@ impl Window {
             }
         }
         let series = rates.iter().zip(state).map(|(rates, s)| {
-            Series::interpolate(s.origin, s.length, rates, 1e-17)
+            Series::interpolate(s.origin, s.length, rates, 1e-15)
         });
         series.collect()
     }

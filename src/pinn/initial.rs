@@ -73,7 +73,7 @@ impl Initial {
         }
         let sampled = |f: &dyn Fn(f64) -> f64| {
             let values: Vec<f64> = (0..POINTS).map(|j| f(from + length * j as f64 / POINTS as f64)).collect();
-            Series::interpolate(from, length, &values, 1e-16)
+            Series::interpolate(from, length, &values, 2e-15)
         };
         let series = match self {
             Self::MinusSine => sampled(&|x| -(PI * x).sin()),

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::ansatz::{Parity, Window};
 use super::equation::{Equation, Polynomial};
 use super::residual::{Network, Residual, Sample};
-use super::levenberg::{GaussNewton, LeastSquares};
 use super::series::Series;
 use super::sobol::Sobol;
 use super::solution::{Piece, Problem, Solution};
 use crate::error::{Error, Result};
+use crate::optim::{GaussNewton, GaussNewtonOptions};
 
 /// How a solution is marched; a section of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,8 @@ pub struct Marching {
     pub warm_start: bool,
     /// Points on which the state at the end of a window is taken.
     pub state_points: usize,
+    /// Constants of the Gauss-Newton method.
+    pub optimizer: GaussNewtonOptions,
 }
 
 impl Default for Marching {
@@ -56,6 +58,7 @@ impl Default for Marching {
             stall: 1.0,
             warm_start: true,
             state_points: 512,
+            optimizer: GaussNewtonOptions::default(),
         }
     }
 }
@@ -191,7 +194,8 @@ impl March {
             _ => network.mlp().parameters(self.seed)?.theta().to_vec(),
         };
         theta.extend(self.unknown.iter().map(|&i| c[i]));
-        let optimizer = GaussNewton { lambda: 1e-3 };
+        let rows = self.options.points * self.equation.fields() + self.samples.len();
+        let optimizer = GaussNewton::new(theta.len(), rows, self.options.optimizer, self.threads)?;
         self.current =
             Some(Current { window, network, theta, residual: None, optimizer, step: 0, open: 1, initial: 0.0, losses: Vec::new() });
         Ok(())
@@ -215,7 +219,7 @@ impl March {
             current.residual = Some(self.draw(&current));
         }
         let residual = current.residual.as_mut().expect("drawn above");
-        let report = current.optimizer.step(residual, &mut current.theta);
+        let report = current.optimizer.step(residual, &mut current.theta)?;
         current.step += 1;
         let rms = report.loss.sqrt();
         if !rms.is_finite() {

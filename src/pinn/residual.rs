@@ -8,7 +8,7 @@ use super::ansatz::{Parity, Window};
 use crate::autodiff::Workers;
 use crate::error::{Error, Result};
 use crate::jet::{Direction, Jets, Mlp};
-use super::levenberg::LeastSquares;
+use crate::optim::LeastSquares;
 
 /// A network with the symmetry of its problem: `N(x, t)`, or its even or odd part about `x_*`.
 ///
