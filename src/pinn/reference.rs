@@ -287,7 +287,7 @@ mod tests {
     fn burgers_agrees_with_the_closed_form() {
         let nu = 0.05;
         let places = Places { end: 0.5, steps: 2, points: 16 };
-        let problem = problem(&Polynomial::burgers(nu), Initial::MinusSine);
+        let problem = problem(&Polynomial::burgers(nu), Initial::MinusSine {});
         let reference = Reference::solve(&problem, places, 256, 1e-3).unwrap();
         let p = std::f64::consts::PI;
         let burgers = crate::pde::Burgers { nu };
@@ -318,7 +318,7 @@ mod tests {
     fn terms_without_flux_form_are_refused_by_name() {
         let equation = Polynomial::new(1, vec![crate::pinn::Term::scalar("", 1.0, &[1, 1])]).unwrap();
         let places = Places { end: 1.0, steps: 1, points: 16 };
-        let error = Reference::solve(&problem(&equation, Initial::Cosine), places, 32, 0.1).unwrap_err().to_string();
+        let error = Reference::solve(&problem(&equation, Initial::Cosine {}), places, 32, 0.1).unwrap_err().to_string();
         assert!(error.starts_with("term = [1, 1] is not allowed: must be linear"), "{error}");
     }
 }
