@@ -84,9 +84,9 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
                 "seed": r.seed,
                 "relative_l2": r.error,
                 "relative_l2_at_the_end": r.last,
-                "held_out_residual": Cell::Number(r.held_out).json(),
+                "held_out_residual": r.held_out,
                 "train_seconds": r.train_seconds,
-                "processor_seconds": Cell::Number(r.processor_seconds).json(),
+                "processor_seconds": r.processor_seconds,
                 "evaluate_seconds": r.evaluate_seconds,
                 "coefficients": r.coefficients.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
             })

@@ -205,8 +205,8 @@ impl March {
         if samples.is_empty() || !(weight > 0.0 && weight.is_finite()) {
             return Err(Error::parameter("weight of samples", weight, "must be positive, and there must be samples"));
         }
-        if self.problem.lifting == Lifting::Exponential {
-            return Err(Error::parameter("lifting", "exponential", "must not depend on u_t if coefficients are unknown"));
+        if self.problem.lifting.knows_rates() {
+            return Err(Error::parameter("lifting", format!("{:?}", self.problem.lifting), "must not depend on u_t if coefficients are unknown"));
         }
         if self.options.ends.len() != 1 {
             return Err(Error::parameter("march.ends", self.options.ends.len(), "must be one window"));
