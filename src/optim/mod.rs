@@ -19,6 +19,7 @@ mod adam;
 mod clip;
 mod config;
 mod ema;
+mod gauss_newton;
 mod gradient;
 mod lbfgs;
 mod line_search;
@@ -36,6 +37,9 @@ pub use adam::{Adam, AdamOptions};
 pub use clip::clip_global_norm;
 pub use config::OptimizerConfig;
 pub use ema::{Ema, EmaStart};
+pub use gauss_newton::{
+    Damping, Factorization, GaussNewton, GaussNewtonOptions, LeastSquares, Phase, Scaling, StepReport,
+};
 pub use gradient::{norm, worst_entry};
 pub use lbfgs::{Lbfgs, LbfgsOptions};
 pub use line_search::Wolfe;
