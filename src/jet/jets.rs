@@ -398,8 +398,8 @@ mod tests {
                         let lower = |s: f64| at([point[0] + s * along[0], point[1] + s * along[1]])[entry(k - 1)];
                         let error = (jet[entry(k)] - difference(5e-4, lower)).abs();
                         // Truncation h^6 u^(k+6) / 140 = 1e-22 u^(k+6), measured to fall by 64 from twice the step and to
-                        // be below 1e-12 5^k here; rounding is 1e-15 u^(k-1) / h.
-                        assert!(error < 1e-11 * 5f64.powi(k as i32), "{network:?} {d} {k}: {error}");
+                        // be below 1e-12 8^k here; rounding is 1e-15 u^(k-1) / h.
+                        assert!(error < 1e-11 * 8f64.powi(k as i32), "{network:?} {d} {k}: {error}");
                     }
                 }
             }

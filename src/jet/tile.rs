@@ -7,7 +7,7 @@
 use super::activation::{components, padded};
 use super::blueprint::{Blueprint, Node, Place};
 use super::embedding::Embedding;
-use super::{Activation, gate};
+use super::gate;
 use crate::autodiff::gemm::{Matrix, gemm};
 use crate::field::Real;
 use crate::spectral::simd::{Isa, Lanes};
