@@ -1,0 +1,340 @@
+//! Gauss-Newton, window after window.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::ansatz::{Parity, Window};
+use super::equation::{Equation, Polynomial};
+use super::residual::{Network, Residual, Sample};
+use super::levenberg::{GaussNewton, LeastSquares};
+use super::series::Series;
+use super::sobol::Sobol;
+use super::solution::{Piece, Problem, Solution};
+use crate::error::{Error, Result};
+
+/// How a solution is marched; a section of a configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Marching {
+    /// Ends of the windows, ascending.
+    pub ends: Vec<f64>,
+    /// Collocation points of a window.
+    pub points: usize,
+    /// Gauss-Newton steps of a window at most.
+    pub steps: usize,
+    /// Steps after which the points are drawn again; 0 for never.
+    pub redraw: usize,
+    /// Share of points that are drawn where the residual is large.
+    pub adaptive: f64,
+    /// Parts of a window that are opened one after the other, each when the residual of those before is small; 1 trains
+    /// the whole window at once.
+    pub fronts: usize,
+    /// Root mean square of the residual at which the next front is opened, relative to that of the lifting alone.
+    pub front_tolerance: f64,
+    /// Root mean square of the residual at which a window is done.
+    pub tolerance: f64,
+    /// A window is done, too, when the loss has fallen by less than this factor over twenty steps.
+    pub stall: f64,
+    /// Starts a window from the parameters of the one before.
+    pub warm_start: bool,
+    /// Points on which the state at the end of a window is taken.
+    pub state_points: usize,
+}
+
+impl Default for Marching {
+    fn default() -> Self {
+        Self {
+            ends: vec![1.0],
+            points: 4096,
+            steps: 100,
+            redraw: 25,
+            adaptive: 0.5,
+            fronts: 1,
+            front_tolerance: 1e-2,
+            tolerance: 0.0,
+            stall: 1.0,
+            warm_start: true,
+            state_points: 512,
+        }
+    }
+}
+
+impl Marching {
+    /// Refuses values out of range.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`].
+    pub fn validate(&self) -> Result<()> {
+        let ascending = self.ends.iter().try_fold(0.0, |before, &end| (end > before).then_some(end));
+        if self.ends.is_empty() || ascending.is_none_or(|last: f64| !last.is_finite()) {
+            return Err(Error::parameter("march.ends", format!("{:?}", self.ends), "must be positive and ascending"));
+        }
+        for (name, value) in [("points", self.points), ("steps", self.steps), ("fronts", self.fronts)] {
+            if value == 0 {
+                return Err(Error::parameter(format!("march.{name}"), 0, "must be >= 1"));
+            }
+        }
+        if !(0.0..=1.0).contains(&self.adaptive) {
+            return Err(Error::parameter("march.adaptive", self.adaptive, "must be in [0, 1]"));
+        }
+        if self.state_points < 4 || !self.state_points.is_multiple_of(2) {
+            return Err(Error::parameter("march.state_points", self.state_points, "must be even and at least 4"));
+        }
+        Ok(())
+    }
+}
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Window, from 0.
+    pub window: usize,
+    /// Step in the window, from 1.
+    pub step: usize,
+    /// Root mean square of the residual at the collocation points.
+    pub residual: f64,
+    /// The same at points that are never trained on, of the whole window; known when points are drawn again and at
+    /// the end of a window, NaN otherwise.
+    pub held_out: f64,
+    /// Damping.
+    pub lambda: f64,
+    /// Open part of the window.
+    pub front: f64,
+    /// Whether the window is finished.
+    pub done: bool,
+}
+
+/// Points that are held out.
+const HELD_OUT: usize = 1024;
+
+/// Candidates for each point that is drawn by the residual.
+const CANDIDATES: usize = 4;
+
+/// A solution in the making. One call of [`March::step`] is one Gauss-Newton step.
+pub struct March {
+    problem: Problem,
+    options: Marching,
+    equation: Arc<Polynomial>,
+    solution: Solution,
+    seed: u64,
+    threads: usize,
+    samples: Vec<Sample>,
+    sample_weight: f64,
+    unknown: Vec<usize>,
+    current: Option<Current>,
+}
+
+/// The window at work.
+struct Current {
+    window: Arc<Window>,
+    network: Arc<Network>,
+    theta: Vec<f64>,
+    residual: Option<Residual>,
+    optimizer: GaussNewton,
+    step: usize,
+    /// Open parts.
+    open: usize,
+    /// Root mean square of the lifting alone.
+    initial: f64,
+    losses: Vec<f64>,
+}
+
+impl March {
+    /// The solution of a problem with the random numbers of a seed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the problem and of [`Marching::validate`].
+    pub fn new(problem: &Problem, options: &Marching, seed: u64, threads: usize) -> Result<Self> {
+        options.validate()?;
+        let mut march = Self {
+            equation: Arc::new(problem.equation()?),
+            problem: problem.clone(),
+            options: options.clone(),
+            solution: Solution::default(),
+            seed,
+            threads,
+            samples: Vec::new(),
+            sample_weight: 0.0,
+            unknown: Vec::new(),
+            current: None,
+        };
+        march.open(problem.state()?)?;
+        Ok(march)
+    }
+
+    /// The windows that are done.
+    pub fn solution(&self) -> &Solution {
+        &self.solution
+    }
+
+    /// Whether all windows are done.
+    pub fn is_done(&self) -> bool {
+        self.current.is_none()
+    }
+
+    /// Opens the next window from a state.
+    fn open(&mut self, state: Vec<Series>) -> Result<()> {
+        let k = self.solution.pieces.len();
+        let Some(&end) = self.options.ends.get(k) else {
+            self.current = None;
+            return Ok(());
+        };
+        let times = [if k == 0 { 0.0 } else { self.options.ends[k - 1] }, end];
+        let c = self.equation.coefficients();
+        let window = Arc::new(Window::new(&*self.equation, &c, self.problem.lifting, times, state)?);
+        let network = Arc::new(self.problem.plan(times, self.threads)?);
+        let mut theta = match self.solution.pieces.last() {
+            Some(piece) if self.options.warm_start => piece.theta.clone(),
+            _ => network.mlp().parameters(self.seed)?.theta().to_vec(),
+        };
+        theta.extend(self.unknown.iter().map(|&i| c[i]));
+        let optimizer = GaussNewton { lambda: 1e-3 };
+        self.current =
+            Some(Current { window, network, theta, residual: None, optimizer, step: 0, open: 1, initial: 0.0, losses: Vec::new() });
+        Ok(())
+    }
+
+    /// One Gauss-Newton step; when a window is done the next one is opened. `None` if all are done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFinite`] naming window and step.
+    pub fn step(&mut self) -> Result<Option<Progress>> {
+        let index = self.solution.pieces.len();
+        let Some(mut current) = self.current.take() else { return Ok(None) };
+        let options = &self.options;
+        let due = options.redraw > 0 && current.step > 0 && current.step.is_multiple_of(options.redraw);
+        let mut held_out = f64::NAN;
+        if current.residual.is_none() || due {
+            if current.step > 0 {
+                held_out = self.held_out(&current);
+            }
+            current.residual = Some(self.draw(&current));
+        }
+        let residual = current.residual.as_mut().expect("drawn above");
+        let report = current.optimizer.step(residual, &mut current.theta);
+        current.step += 1;
+        let rms = report.loss.sqrt();
+        if !rms.is_finite() {
+            return Err(Error::NotFinite {
+                what: "residual".into(),
+                value: rms,
+                step: current.step as u64,
+                detail: format!("window {index}, times {:?}", current.window.times),
+            });
+        }
+        current.losses.push(report.loss);
+        let fronts = options.fronts;
+        let front = current.open as f64 / fronts as f64;
+        let before = current.losses.len().checked_sub(21).map(|i| current.losses[i]);
+        let stalled = before.is_some_and(|before| before < options.stall * report.loss) && options.stall > 1.0;
+        let settled = rms <= options.tolerance || current.step >= options.steps || stalled;
+        if current.open < fronts && (rms <= options.front_tolerance * current.initial || stalled) {
+            current.open += 1;
+            current.residual = None;
+            current.losses.clear();
+        }
+        let done = settled && (current.open == fronts || current.step >= options.steps);
+        if done {
+            held_out = self.held_out(&current);
+        }
+        let progress = Progress { window: index, step: current.step, residual: rms, held_out, lambda: report.lambda, front, done };
+        if done {
+            let Current { window, network, theta, .. } = current;
+            let piece = Piece { window, network, theta };
+            let end = piece.end(self.options.state_points)?;
+            self.solution.pieces.push(piece);
+            self.open(end)?;
+        } else {
+            self.current = Some(current);
+        }
+        Ok(Some(progress))
+    }
+
+    /// `count` points of the open part of a window.
+    fn points(&self, current: &Current, count: usize, open: f64, seed: u64) -> Vec<[f64; 2]> {
+        let [start, end] = current.window.times;
+        let mut sobol = Sobol::new(2, seed);
+        let interval = self.problem.interval.map_or([0.0, 0.0], |i| match self.problem.parity {
+            Parity::None => [i.from, i.length],
+            // One half of a symmetric solution is enough.
+            _ => [self.problem.about, 0.5 * i.length],
+        });
+        let mut point = [0.0; 2];
+        let points = (0..count).map(|_| {
+            sobol.point(&mut point);
+            [interval[0] + interval[1] * point[0], start + (end - start) * open * point[1]]
+        });
+        points.collect()
+    }
+
+    fn residual_at(&self, current: &Current, points: Vec<[f64; 2]>) -> Residual {
+        let c = self.equation.coefficients();
+        Residual::new(self.equation.clone(), &c, current.network.clone(), current.window.clone(), points)
+    }
+
+    /// Root mean square of the residual at held-out points.
+    fn held_out(&self, current: &Current) -> f64 {
+        let seed = mix(self.seed, u64::MAX, self.solution.pieces.len() as u64);
+        let mut residual = self.residual_at(current, self.points(current, HELD_OUT, 1.0, seed));
+        let r = residual.unweighted(&current.theta);
+        (r.iter().map(|r| r * r).sum::<f64>() / HELD_OUT as f64).sqrt()
+    }
+
+    /// The residual at fresh points: an even share, and one drawn with a density proportional to `|r|` of candidates.
+    fn draw(&self, current: &Current) -> Residual {
+        let options = &self.options;
+        let seed = mix(self.seed, self.solution.pieces.len() as u64, current.step as u64);
+        let front = current.open as f64 / options.fronts as f64;
+        let chosen = if current.step == 0 { 0 } else { (options.adaptive * options.points as f64) as usize };
+        let mut points = self.points(current, options.points - chosen, front, seed);
+        if chosen > 0 {
+            let candidates = self.points(current, CANDIDATES * chosen, front, seed ^ 0x5555_5555);
+            let r = self.residual_at(current, candidates.clone()).unweighted(&current.theta);
+            let size: Vec<f64> = (0..candidates.len())
+                .map(|p| r.iter().skip(p).step_by(candidates.len()).map(|r| r * r).sum::<f64>().sqrt())
+                .collect();
+            points.extend(systematic(&size, chosen).into_iter().map(|i| candidates[i]));
+        }
+        let residual = self.residual_at(current, points);
+        match self.samples.is_empty() {
+            true => residual,
+            false => residual.with_samples(self.samples.clone(), self.sample_weight, self.unknown.clone()),
+        }
+    }
+}
+
+/// A number that depends on all three.
+fn mix(seed: u64, a: u64, b: u64) -> u64 {
+    let scramble = |z: u64| {
+        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    scramble(seed.wrapping_add(scramble(a.wrapping_add(scramble(b.wrapping_add(0x9e37_79b9_7f4a_7c15))))))
+}
+
+/// `count` numbers drawn with probabilities proportional to `weights`, each at most once, by a comb of equal teeth over
+/// the running sum.
+fn systematic(weights: &[f64], count: usize) -> Vec<usize> {
+    let total: f64 = weights.iter().sum();
+    let mut chosen = Vec::with_capacity(count);
+    let mut left = vec![true; weights.len()];
+    let (mut sum, mut next) = (0.0, 0.5);
+    for (i, w) in weights.iter().enumerate() {
+        sum += w / total * count as f64;
+        if sum >= next && chosen.len() < count {
+            chosen.push(i);
+            left[i] = false;
+            next = (next + 1.0).max(sum.floor() + 0.5);
+        }
+    }
+    // What heavy candidates could not take twice goes to the heaviest of the others.
+    let mut rest: Vec<usize> = (0..weights.len()).filter(|&i| left[i]).collect();
+    rest.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
+    chosen.extend(rest.into_iter().take(count - chosen.len()));
+    chosen
+}
