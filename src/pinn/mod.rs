@@ -6,6 +6,7 @@ pub mod ansatz;
 pub mod residual;
 pub mod levenberg;
 pub mod initial;
+pub mod lagrangian;
 pub mod solution;
 pub mod march;
 pub use solution::*;
