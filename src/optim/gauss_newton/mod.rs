@@ -17,7 +17,7 @@ use options::MAX_PROBES;
 use ratio::{Probe, crossing};
 
 use super::tensor::Reader;
-use super::{NamedTensor, Stateful, vector};
+use super::{NamedTensor, Stateful};
 use crate::error::{Error, Result};
 
 /// Ratio of dampings from one probe to the next; squared after three moves in the same direction, and so on.

@@ -1,6 +1,7 @@
 use std::ops::Range;
 
 use super::super::testing::{noise, transplant};
+use super::super::vector;
 use super::*;
 
 /// A problem given by its residuals and Jacobian matrix.
