@@ -15,6 +15,8 @@ use crate::error::Result;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifting {
+    /// `u = N`: the initial state is not built in, but fitted.
+    None,
     /// `l = u_0`, `q = 1`.
     State,
     /// `l = S(s) u_0`, `q = 1`: a start that is not smooth is smoothed by the lifting, and the network need not see it.
@@ -79,7 +81,7 @@ impl Window {
     pub fn new(equation: &dyn Equation, c: &[f64], lifting: Lifting, times: [f64; 2], state: Vec<Series>) -> Result<Self> {
         let (fields, order) = (equation.fields(), equation.order());
         let symbols: Vec<[f64; 4]> = match lifting {
-            Lifting::State => vec![[0.0; 4]; fields],
+            Lifting::None | Lifting::State => vec![[0.0; 4]; fields],
             _ => (0..fields).map(|field| equation.linear(c, field)).collect(),
         };
         let rest = match lifting {
@@ -131,7 +133,7 @@ impl Window {
             }
         }
         let series = rates.iter().zip(state).map(|(rates, s)| {
-            Series::interpolate(s.origin, s.length, rates, 1e-17)
+            Series::interpolate(s.origin, s.length, rates, 1e-15)
         });
         series.collect()
     }
@@ -140,10 +142,12 @@ impl Window {
     pub fn lift(&self, x: f64, t: f64, jet: &mut [f64]) {
         let (fields, s) = (self.state.len(), t - self.times[0]);
         assert_eq!(jet.len(), (self.order + 2) * fields, "length of a jet");
+        if self.lifting == Lifting::None {
+            return jet.fill(0.0);
+        }
         let mut orders = [0.0; crate::jet::MAX_ORDER + 1];
         for (field, (series, modes)) in self.state.iter().zip(&self.modes).enumerate() {
             let orders = &mut orders[..self.order + 1];
-            // Modes that have decayed below any digit of the others are left off.
             let value = |m: usize| {
                 let [lambda, rest] = modes[m];
                 (lambda * s).exp() * series.amplitudes[m] + s * phi1(lambda * s) * rest
@@ -164,6 +168,7 @@ impl Window {
         let tau = self.times[1] - self.times[0];
         let s = (t - self.times[0]) / tau;
         match self.lifting {
+            Lifting::None => [1.0, 0.0],
             Lifting::Exponential => [s * s, 2.0 * s / tau],
             _ => [s, 1.0 / tau],
         }

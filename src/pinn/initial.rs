@@ -19,18 +19,18 @@ pub struct Interval {
 
 /// An initial state `u_0(x)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Initial {
     /// `-sin(pi x)`.
-    MinusSine,
+    MinusSine {},
     /// `cos(pi x)`.
-    Cosine,
+    Cosine {},
     /// `sin x`.
-    Sine,
+    Sine {},
     /// `x^2 cos(pi x)`, which has a jump of slope at `x = 1`.
-    ParabolaCosine,
+    ParabolaCosine {},
     /// `cos x (1 + sin x)`.
-    CosineProduct,
+    CosineProduct {},
     /// `sum_m (c_m cos k_m x + s_m sin k_m x)`, `k_m = 2 pi m / L`, with `x` from the left end of the interval.
     Modes {
         /// `[c_m, s_m]` for `m = 0, 1, ...`.
@@ -73,14 +73,14 @@ impl Initial {
         }
         let sampled = |f: &dyn Fn(f64) -> f64| {
             let values: Vec<f64> = (0..POINTS).map(|j| f(from + length * j as f64 / POINTS as f64)).collect();
-            Series::interpolate(from, length, &values, 1e-16)
+            Series::interpolate(from, length, &values, 2e-15)
         };
         let series = match self {
-            Self::MinusSine => sampled(&|x| -(PI * x).sin()),
-            Self::Cosine => sampled(&|x| (PI * x).cos()),
-            Self::Sine => sampled(&f64::sin),
-            Self::ParabolaCosine => sampled(&|x| x * x * (PI * x).cos()),
-            Self::CosineProduct => sampled(&|x| x.cos() * (1.0 + x.sin())),
+            Self::MinusSine {} => sampled(&|x| -(PI * x).sin()),
+            Self::Cosine {} => sampled(&|x| (PI * x).cos()),
+            Self::Sine {} => sampled(&f64::sin),
+            Self::ParabolaCosine {} => sampled(&|x| x * x * (PI * x).cos()),
+            Self::CosineProduct {} => sampled(&|x| x.cos() * (1.0 + x.sin())),
             Self::Modes { modes } => {
                 let amplitudes = modes.iter().map(|[c, s]| num_complex::Complex64::new(*c, -s)).collect();
                 Ok(Series { origin: from, length, amplitudes })

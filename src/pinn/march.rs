@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ansatz::{Parity, Window};
+use super::ansatz::{Lifting, Parity, Window};
+use super::covariance::deviations;
 use super::equation::{Equation, Polynomial};
 use super::residual::{Network, Residual, Sample};
-use super::levenberg::{GaussNewton, LeastSquares};
 use super::series::Series;
 use super::sobol::Sobol;
-use super::solution::{Piece, Problem, Solution};
+use super::solution::{Piece, Problem, Solution, Tensor, of_series, series};
 use crate::error::{Error, Result};
+use crate::optim::{GaussNewton, GaussNewtonOptions, NamedTensor, Stateful, TensorData};
 
 /// How a solution is marched; a section of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ pub struct Marching {
     /// Parts of a window that are opened one after the other, each when the residual of those before is small; 1 trains
     /// the whole window at once.
     pub fronts: usize,
-    /// Root mean square of the residual at which the next front is opened, relative to that of the lifting alone.
+    /// Root mean square of the residual at which the next front is opened, relative to that of the first network.
     pub front_tolerance: f64,
     /// Root mean square of the residual at which a window is done.
     pub tolerance: f64,
@@ -40,6 +41,11 @@ pub struct Marching {
     pub warm_start: bool,
     /// Points on which the state at the end of a window is taken.
     pub state_points: usize,
+    /// Weight of the mean square misfit of the initial state beside that of the residual; only for a lifting that does not
+    /// contain it.
+    pub initial_weight: f64,
+    /// Constants of the Gauss-Newton method.
+    pub optimizer: GaussNewtonOptions,
 }
 
 impl Default for Marching {
@@ -56,6 +62,8 @@ impl Default for Marching {
             stall: 1.0,
             warm_start: true,
             state_points: 512,
+            initial_weight: 100.0,
+            optimizer: GaussNewtonOptions::default(),
         }
     }
 }
@@ -109,6 +117,9 @@ pub struct Progress {
 /// Points that are held out.
 const HELD_OUT: usize = 1024;
 
+/// Points at which an initial state is fitted that is not built in.
+const INITIAL_POINTS: usize = 256;
+
 /// Candidates for each point that is drawn by the residual.
 const CANDIDATES: usize = 4;
 
@@ -123,7 +134,17 @@ pub struct March {
     samples: Vec<Sample>,
     sample_weight: f64,
     unknown: Vec<usize>,
+    identified: Option<Identified>,
     current: Option<Current>,
+}
+
+/// Coefficients that were unknown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identified {
+    /// Their values.
+    pub values: Vec<f64>,
+    /// Their standard deviations, see [`deviations`].
+    pub deviations: Vec<f64>,
 }
 
 /// The window at work.
@@ -136,9 +157,16 @@ struct Current {
     step: usize,
     /// Open parts.
     open: usize,
-    /// Root mean square of the lifting alone.
+    /// Root mean square of the residual at first.
     initial: f64,
     losses: Vec<f64>,
+}
+
+impl Current {
+    fn piece(&self) -> Piece {
+        let weights = self.network.parameters();
+        Piece { window: self.window.clone(), network: self.network.clone(), theta: self.theta[..weights].to_vec() }
+    }
 }
 
 impl March {
@@ -159,15 +187,54 @@ impl March {
             samples: Vec::new(),
             sample_weight: 0.0,
             unknown: Vec::new(),
+            identified: None,
             current: None,
         };
         march.open(problem.state()?)?;
         Ok(march)
     }
 
+    /// An inverse problem: the coefficients `unknown` are found together with the solution, from a first guess and
+    /// samples, whose mean square misfit counts `weight` times as much as that of the residual.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] without samples, for more than one window, or for the exponential lifting, which fixes `u_t` at
+    /// the start by coefficients that are not known.
+    pub fn identify(mut self, samples: Vec<Sample>, weight: f64, unknown: &[usize], guess: &[f64]) -> Result<Self> {
+        if samples.is_empty() || !(weight > 0.0 && weight.is_finite()) {
+            return Err(Error::parameter("weight of samples", weight, "must be positive, and there must be samples"));
+        }
+        if self.problem.lifting == Lifting::Exponential {
+            return Err(Error::parameter("lifting", "exponential", "must not depend on u_t if coefficients are unknown"));
+        }
+        if self.options.ends.len() != 1 {
+            return Err(Error::parameter("march.ends", self.options.ends.len(), "must be one window"));
+        }
+        let mut c = self.equation.coefficients();
+        unknown.iter().zip(guess).for_each(|(&i, &value)| c[i] = value);
+        self.equation = Arc::new(self.equation.with_coefficients(&c));
+        self.sample_weight = (weight / samples.len() as f64).sqrt();
+        (self.samples, self.unknown) = (samples, unknown.to_vec());
+        self.open(self.problem.state()?)?;
+        Ok(self)
+    }
+
+    /// The coefficients of an inverse problem that is done.
+    pub fn identified(&self) -> Option<&Identified> {
+        self.identified.as_ref()
+    }
+
     /// The windows that are done.
     pub fn solution(&self) -> &Solution {
         &self.solution
+    }
+
+    /// The solution with the unfinished window; that window alone is not accurate yet.
+    pub fn draft(&self) -> Solution {
+        let mut draft = self.solution.clone();
+        draft.pieces.extend(self.current.as_ref().map(Current::piece));
+        draft
     }
 
     /// Whether all windows are done.
@@ -191,7 +258,9 @@ impl March {
             _ => network.mlp().parameters(self.seed)?.theta().to_vec(),
         };
         theta.extend(self.unknown.iter().map(|&i| c[i]));
-        let optimizer = GaussNewton { lambda: 1e-3 };
+        let (samples, _) = self.data(&window);
+        let rows = self.options.points * self.equation.fields() + samples.len();
+        let optimizer = GaussNewton::new(theta.len(), rows, self.options.optimizer, self.threads)?;
         self.current =
             Some(Current { window, network, theta, residual: None, optimizer, step: 0, open: 1, initial: 0.0, losses: Vec::new() });
         Ok(())
@@ -215,7 +284,10 @@ impl March {
             current.residual = Some(self.draw(&current));
         }
         let residual = current.residual.as_mut().expect("drawn above");
-        let report = current.optimizer.step(residual, &mut current.theta);
+        let report = current.optimizer.step(residual, &mut current.theta)?;
+        if current.step == 0 {
+            current.initial = report.before.sqrt();
+        }
         current.step += 1;
         let rms = report.loss.sqrt();
         if !rms.is_finite() {
@@ -243,8 +315,12 @@ impl March {
         }
         let progress = Progress { window: index, step: current.step, residual: rms, held_out, lambda: report.lambda, front, done };
         if done {
-            let Current { window, network, theta, .. } = current;
-            let piece = Piece { window, network, theta };
+            let piece = current.piece();
+            if let (false, Some(residual)) = (self.unknown.is_empty(), current.residual.as_mut()) {
+                let values = current.theta[piece.theta.len()..].to_vec();
+                let deviations = deviations(residual, &current.theta, self.unknown.len(), self.samples.len())?;
+                self.identified = Some(Identified { values, deviations });
+            }
             let end = piece.end(self.options.state_points)?;
             self.solution.pieces.push(piece);
             self.open(end)?;
@@ -252,6 +328,67 @@ impl March {
             self.current = Some(current);
         }
         Ok(Some(progress))
+    }
+
+    /// Everything that the next steps depend on.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let mut state = self.solution.tensors();
+        let Some(current) = &self.current else { return state };
+        let vector = |values: &[f64]| (vec![values.len()], values.to_vec());
+        for (field, series) in current.window.state.iter().enumerate() {
+            state.push((format!("current.state.{field}"), of_series(series)));
+        }
+        let counts = [current.step as f64, current.open as f64, current.initial];
+        state.push(("current.counts".into(), vector(&counts)));
+        state.push(("current.theta".into(), vector(&current.theta)));
+        state.push(("current.losses".into(), vector(&current.losses)));
+        let points = current.residual.iter().flat_map(|r| r.points().iter().flatten().copied());
+        state.push(("current.points".into(), vector(&points.collect::<Vec<_>>())));
+        for tensor in current.optimizer.state() {
+            let TensorData::F64(values) = tensor.data else { unreachable!("a method in double precision") };
+            state.push((format!("current.optimizer.{}", tensor.name), (tensor.shape, values)));
+        }
+        state
+    }
+
+    /// Goes back to a state that [`March::state`] gave for the same problem and options.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] or [`Error::Shape`] for a tensor that is absent or does not fit.
+    pub fn restore(&mut self, tensor: impl Fn(&str) -> Option<Tensor>) -> Result<()> {
+        self.solution = Solution::from_tensors(&self.problem, &tensor, self.threads)?;
+        let get = |name: &str| tensor(name).ok_or_else(|| Error::parameter("tensor", name, "must be in the file"));
+        if tensor("current.counts").is_none() {
+            self.current = None;
+            return Ok(());
+        }
+        let state = (0..self.problem.fields).map(|f| series(&self.problem, get(&format!("current.state.{f}"))?));
+        self.open(state.collect::<Result<_>>()?)?;
+        let Some(mut current) = self.current.take() else {
+            return Err(Error::parameter("march.ends", self.options.ends.len(), "must be more windows than are done"));
+        };
+        let (_, counts) = get("current.counts")?;
+        let [step, open, initial] = counts[..] else {
+            return Err(Error::shape("current.counts", &[3], &[counts.len()]));
+        };
+        (current.step, current.open, current.initial) = (step as usize, open as usize, initial);
+        let (_, theta) = get("current.theta")?;
+        if theta.len() != current.theta.len() {
+            return Err(Error::shape("current.theta", &[current.theta.len()], &[theta.len()]));
+        }
+        current.theta = theta;
+        current.losses = get("current.losses")?.1;
+        let known = current.optimizer.state();
+        let stored = known.into_iter().map(|known| {
+            let (shape, values) = get(&format!("current.optimizer.{}", known.name))?;
+            Ok(NamedTensor { name: known.name, shape, data: TensorData::F64(values) })
+        });
+        current.optimizer.restore(&stored.collect::<Result<Vec<_>>>()?)?;
+        let points: Vec<[f64; 2]> = get("current.points")?.1.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
+        current.residual = (!points.is_empty()).then(|| self.trained_on(&current, points));
+        self.current = Some(current);
+        Ok(())
     }
 
     /// `count` points of the open part of a window.
@@ -273,7 +410,8 @@ impl March {
 
     fn residual_at(&self, current: &Current, points: Vec<[f64; 2]>) -> Residual {
         let c = self.equation.coefficients();
-        Residual::new(self.equation.clone(), &c, current.network.clone(), current.window.clone(), points)
+        let residual = Residual::new(self.equation.clone(), &c, current.network.clone(), current.window.clone(), points);
+        residual.with_unknown(&self.unknown)
     }
 
     /// Root mean square of the residual at held-out points.
@@ -299,11 +437,35 @@ impl March {
                 .collect();
             points.extend(systematic(&size, chosen).into_iter().map(|i| candidates[i]));
         }
+        self.trained_on(current, points)
+    }
+
+    /// The residual at points, with the samples.
+    fn trained_on(&self, current: &Current, points: Vec<[f64; 2]>) -> Residual {
         let residual = self.residual_at(current, points);
-        match self.samples.is_empty() {
-            true => residual,
-            false => residual.with_samples(self.samples.clone(), self.sample_weight, self.unknown.clone()),
+        match self.data(&current.window) {
+            (samples, _) if samples.is_empty() => residual,
+            (samples, weight) => residual.with_samples(samples, weight),
         }
+    }
+
+    /// Samples and the weight of each: those of an inverse problem, and the initial state if it is not built in.
+    fn data(&self, window: &Window) -> (Vec<Sample>, f64) {
+        if window.lifting != Lifting::None {
+            return (self.samples.clone(), self.sample_weight);
+        }
+        let mut samples = Vec::new();
+        for (field, series) in window.state.iter().enumerate() {
+            let count = if series.amplitudes.len() == 1 { 1 } else { INITIAL_POINTS };
+            for j in 0..count {
+                let x = series.origin + series.length * j as f64 / count as f64;
+                let mut value = [0.0];
+                series.evaluate(x, &mut value);
+                samples.push(Sample { point: [x, window.times[0]], field, value: value[0] });
+            }
+        }
+        let weight = (self.options.initial_weight / samples.len() as f64).sqrt();
+        (samples, weight)
     }
 }
 

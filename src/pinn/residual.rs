@@ -8,7 +8,7 @@ use super::ansatz::{Parity, Window};
 use crate::autodiff::Workers;
 use crate::error::{Error, Result};
 use crate::jet::{Direction, Jets, Mlp};
-use super::levenberg::LeastSquares;
+use crate::optim::LeastSquares;
 
 /// A network with the symmetry of its problem: `N(x, t)`, or its even or odd part about `x_*`.
 ///
@@ -210,9 +210,15 @@ impl Residual {
         residual
     }
 
-    /// Adds samples with weight `W` each, and unknown coefficients, whose values are at the end of `theta`.
-    pub fn with_samples(mut self, samples: Vec<Sample>, weight: f64, unknown: Vec<usize>) -> Self {
-        (self.samples, self.sample_weight, self.unknown) = (samples, weight, unknown);
+    /// With unknown coefficients, whose values are at the end of `theta`.
+    pub fn with_unknown(mut self, unknown: &[usize]) -> Self {
+        self.unknown = unknown.to_vec();
+        self
+    }
+
+    /// With samples of weight `W` each.
+    pub fn with_samples(mut self, samples: Vec<Sample>, weight: f64) -> Self {
+        (self.samples, self.sample_weight) = (samples, weight);
         self.prepare();
         self
     }
@@ -220,11 +226,6 @@ impl Residual {
     /// The collocation points.
     pub fn points(&self) -> &[[f64; 2]] {
         &self.points
-    }
-
-    /// Weights of the points, to be changed.
-    pub fn weights_mut(&mut self) -> &mut [f64] {
-        &mut self.weights
     }
 
     fn prepare(&mut self) {
@@ -412,7 +413,7 @@ mod tests {
         ] {
             let (residual, mut theta) = problem(&equation, parity, 70);
             let samples = (0..3).map(|i| Sample { point: [0.3 * i as f64, 0.4], field: 0, value: 0.5 }).collect();
-            let mut residual = residual.with_samples(samples, 0.2, vec![1]);
+            let mut residual = residual.with_samples(samples, 0.2).with_unknown(&[1]);
             theta.push(equation.coefficients()[1]);
             let (n, m) = (residual.parameters(), residual.residuals());
             assert_eq!((n, m), (theta.len(), 70 * equation.fields() + 3));

@@ -38,10 +38,16 @@ impl Series {
         amplitudes[0] *= 0.5;
         // The highest mode's sine is not seen on the grid.
         amplitudes.truncate(n / 2);
-        let largest = amplitudes.iter().map(|a| a.norm()).fold(0.0, f64::max);
-        let end = amplitudes.iter().rposition(|a| a.norm() > cut * largest).map_or(1, |last| last + 1);
-        amplitudes.truncate(end);
-        Ok(Self { origin, length, amplitudes })
+        let mut series = Self { origin, length, amplitudes };
+        series.truncate(cut);
+        Ok(series)
+    }
+
+    /// Leaves off the tail of amplitudes below `cut` times the largest.
+    pub fn truncate(&mut self, cut: f64) {
+        let largest = self.amplitudes.iter().map(|a| a.norm()).fold(0.0, f64::max);
+        let end = self.amplitudes.iter().rposition(|a| a.norm() > cut * largest).map_or(1, |last| last + 1);
+        self.amplitudes.truncate(end);
     }
 
     /// A constant, on any interval.

@@ -1,0 +1,225 @@
+//! `causal_pinn train`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use parseval::pinn::{CausalMarch, Equation, March, Problem, Reference, Sample, Solution, Tensor as Values};
+use parseval::run::RunDirectory;
+use parseval::run::checkpoint::{Checkpoint, Snapshot};
+use parseval::run::seed;
+use parseval::run::tensor_file::{Tensor, TensorFile, Tensors, write_tensors};
+use parseval::run::training::{Scalars, Train};
+use parseval::{Error, Result};
+use rand::RngExt;
+use rand_distr::StandardNormal;
+
+use crate::Method;
+use crate::config::Config;
+
+/// A training run of one seed.
+pub struct Training {
+    name: String,
+    solver: Solver,
+    /// Processor seconds of the sessions before, and at the start of this one.
+    seconds: [f64; 2],
+}
+
+/// What does the work.
+enum Solver {
+    GaussNewton(Box<March>),
+    Single(Box<CausalMarch<f32>>),
+    Double(Box<CausalMarch<f64>>),
+}
+
+impl Training {
+    pub fn new(config: &Config, reference: &Reference, method: Method, run_seed: u64, threads: usize) -> Result<Self> {
+        let (problem, seed) = (config.problem()?, seed::derive(run_seed, "parameters", 0));
+        let end = end(config);
+        let solver = match method {
+            Method::Default => {
+                let march = March::new(&problem, &config.march, seed, threads)?;
+                Solver::GaussNewton(Box::new(identify(config, &problem, reference, march, run_seed)?))
+            }
+            Method::Causal if config.causal.single => {
+                Solver::Single(Box::new(CausalMarch::new(&problem, &config.causal, end, seed, threads)?))
+            }
+            Method::Causal => Solver::Double(Box::new(CausalMarch::new(&problem, &config.causal, end, seed, threads)?)),
+        };
+        Ok(Self { name: config.name.clone(), solver, seconds: [0.0, processor_seconds()] })
+    }
+
+    /// Most steps that there can be.
+    pub fn max_steps(&self, config: &Config) -> u64 {
+        match &self.solver {
+            Solver::GaussNewton(_) => (config.march.ends.len() * config.march.steps) as u64,
+            Solver::Single(march) => march.max_steps() as u64,
+            Solver::Double(march) => march.max_steps() as u64,
+        }
+    }
+
+    pub fn solution(&self) -> &Solution {
+        match &self.solver {
+            Solver::GaussNewton(march) => march.solution(),
+            Solver::Single(march) => march.solution(),
+            Solver::Double(march) => march.solution(),
+        }
+    }
+
+    /// Names, values and standard deviations of the coefficients of an inverse problem.
+    pub fn identified(&self, config: &Config) -> Vec<(String, f64, f64)> {
+        let (Solver::GaussNewton(march), Some(inverse)) = (&self.solver, &config.inverse) else { return Vec::new() };
+        let Some(found) = march.identified() else { return Vec::new() };
+        let values = found.values.iter().zip(&found.deviations);
+        inverse.unknown.iter().zip(values).map(|(name, (&value, &deviation))| (name.clone(), value, deviation)).collect()
+    }
+
+    fn processor_seconds(&self) -> f64 {
+        self.seconds[0] + processor_seconds() - self.seconds[1]
+    }
+
+    fn tensors(&self) -> Vec<(String, Values)> {
+        match &self.solver {
+            Solver::GaussNewton(march) => march.state(),
+            Solver::Single(march) => march.state(),
+            Solver::Double(march) => march.state(),
+        }
+    }
+}
+
+/// Last time.
+pub fn end(config: &Config) -> f64 {
+    config.march.ends.last().copied().unwrap_or(0.0)
+}
+
+/// Turns a solution into an inverse problem if the configuration asks for it: random places, noise.
+fn identify(config: &Config, problem: &Problem, reference: &Reference, march: March, run_seed: u64) -> Result<March> {
+    let Some(inverse) = &config.inverse else { return Ok(march) };
+    let equation = problem.equation()?;
+    let mut rng = seed::stream(run_seed, "samples", 0);
+    let fields = equation.fields();
+    let mut samples: Vec<Sample> = (0..inverse.samples)
+        .map(|_| {
+            let (i, j) = (rng.random_range(0..reference.times.len()), rng.random_range(0..reference.x.len()));
+            let field = rng.random_range(0..fields);
+            let value = reference.values[(i * reference.x.len() + j) * fields + field];
+            Sample { point: [reference.x[j], reference.times[i]], field, value }
+        })
+        .collect();
+    let mean_square = samples.iter().map(|s| s.value * s.value).sum::<f64>() / samples.len().max(1) as f64;
+    for sample in &mut samples {
+        sample.value += inverse.noise * mean_square.sqrt() * rng.sample::<f64, _>(StandardNormal);
+    }
+    let unknown = inverse.unknown.iter().map(|name| equation.coefficient(name)).collect::<Result<Vec<_>>>()?;
+    march.identify(samples, inverse.weight, &unknown, &inverse.guess)
+}
+
+/// Seconds that this process's first thread has computed; with one thread the cost that does not depend on who else uses
+/// the machine. NaN where the system does not tell.
+fn processor_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    text.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).map_or(f64::NAN, |nanoseconds| nanoseconds * 1e-9)
+}
+
+impl Train for Training {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Steps after the last window do nothing.
+    fn step(&mut self, _: u64) -> Result<Scalars> {
+        let mut scalars: Scalars = match &mut self.solver {
+            Solver::GaussNewton(march) => {
+                let Some(p) = march.step()? else { return Ok(Scalars::new()) };
+                let mut scalars: Scalars = vec![
+                    ("residual".into(), p.residual),
+                    ("damping".into(), p.lambda),
+                    ("window".into(), p.window as f64),
+                    ("front".into(), p.front),
+                ];
+                if p.held_out.is_finite() {
+                    scalars.push(("held-out residual".into(), p.held_out));
+                }
+                scalars
+            }
+            Solver::Single(march) => causal(march.step()?),
+            Solver::Double(march) => causal(march.step()?),
+        };
+        if !scalars.is_empty() {
+            scalars.push(("processor seconds".into(), self.processor_seconds()));
+            scalars.retain(|(_, value)| !value.is_nan());
+        }
+        Ok(scalars)
+    }
+
+    fn save(&self) -> Snapshot {
+        let tensor = |(shape, values): Values| Tensor::new(&shape, values).expect("as many values as the shape says");
+        let (model, mut optimizer): (Vec<_>, Vec<_>) =
+            self.tensors().into_iter().partition(|(name, _)| !name.starts_with("current."));
+        let seconds = self.processor_seconds();
+        optimizer.push(("processor".into(), (vec![1], vec![if seconds.is_nan() { 0.0 } else { seconds }])));
+        Snapshot {
+            model: model.into_iter().map(|(name, values)| (name, tensor(values))).collect(),
+            optimizer: optimizer.into_iter().map(|(name, values)| (name, tensor(values))).collect(),
+            ..Snapshot::default()
+        }
+    }
+
+    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let find = |name: &str| values(&checkpoint.model, name).or_else(|| values(&checkpoint.optimizer, name));
+        match &mut self.solver {
+            Solver::GaussNewton(march) => march.restore(find)?,
+            Solver::Single(march) => march.restore(find)?,
+            Solver::Double(march) => march.restore(find)?,
+        }
+        self.seconds = [find("processor").map_or(0.0, |(_, s)| s[0]), processor_seconds()];
+        Ok(())
+    }
+}
+
+fn causal(progress: Option<parseval::pinn::CausalProgress>) -> Scalars {
+    let Some(p) = progress else { return Scalars::new() };
+    let [quarter, half, three, end] = p.weights;
+    vec![
+        ("loss".into(), p.loss),
+        ("initial state".into(), p.initial),
+        ("eps".into(), p.eps),
+        ("weight at 1/4".into(), quarter),
+        ("weight at 1/2".into(), half),
+        ("weight at 3/4".into(), three),
+        ("weight at the end".into(), end),
+        ("window".into(), p.window as f64),
+        ("rate".into(), p.rate),
+    ]
+}
+
+/// A tensor of a file.
+fn values(file: &TensorFile, name: &str) -> Option<Values> {
+    let tensor = file.tensors.get(name)?;
+    let values = file.get::<f64>(name, tensor.shape()).ok()?;
+    Some((tensor.shape().to_vec(), values.to_vec()))
+}
+
+/// Names of the two files of a solution in the folder of a run.
+const TENSORS: &str = "solution.safetensors";
+const PROBLEM: &str = "problem.json";
+
+/// Writes a solution, and the problem that it needs to be built again.
+pub fn save(run: &RunDirectory, problem: &Problem, solution: &Solution) -> Result<()> {
+    let tensor = |(shape, values): Values| Tensor::new(&shape, values);
+    let tensors = solution.tensors().into_iter().map(|(name, values)| Ok((name, tensor(values)?)));
+    let metadata = BTreeMap::from([("model".to_owned(), "pinn".to_owned()), ("problem".to_owned(), PROBLEM.to_owned())]);
+    write_tensors(&run.path().join(TENSORS), &tensors.collect::<Result<Tensors>>()?, &metadata)?;
+    let path = run.path().join(PROBLEM);
+    let text = serde_json::to_string_pretty(problem).map_err(|e| Error::format(&path, e.to_string()))?;
+    std::fs::write(&path, text + "\n").map_err(|e| Error::io(&path, e))
+}
+
+/// Reads what [`save`] wrote.
+pub fn load(folder: &Path, threads: usize) -> Result<(Problem, Solution)> {
+    let path = folder.join(PROBLEM);
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+    let problem: Problem = serde_json::from_str(&text).map_err(|e| Error::format(&path, e.to_string()))?;
+    let file = TensorFile::read(&folder.join(TENSORS))?;
+    let solution = Solution::from_tensors(&problem, |name| values(&file, name), threads)?;
+    Ok((problem, solution))
+}
