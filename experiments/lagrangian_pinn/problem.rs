@@ -12,7 +12,7 @@ use crate::config::Config;
 
 /// `[problem]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Case {
     /// `u_t + c u_x = nu u_xx`, `u_0 = sin x` on `[0, 2 pi)`.
     Convection {

@@ -38,7 +38,7 @@ impl Default for Descent {
 
 /// What finds the parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Gauss-Newton.
     GaussNewton(GaussNewtonOptions),
