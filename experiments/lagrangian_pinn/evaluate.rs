@@ -70,7 +70,7 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
             }
             parameters = march.parameters();
             let start = Instant::now();
-            let (error, each, values) = truth.error(march.solution())?;
+            let (error, each, values) = truth.measure(march.solution(), print);
             let solve_seconds = start.elapsed().as_secs_f64();
             let records = metrics::read(&run.metrics())?;
             let train_seconds = records.iter().map(|r| r.seconds).fold(0.0, f64::max);

@@ -30,7 +30,10 @@ pub fn landscape(experiment: &Experiment, print: Printer) -> Result<()> {
         let rule = "must hold trained networks: run `lagrangian_pinn train` first";
         return Err(Error::parameter("--out", out.display(), rule));
     }
-    let figure = Figure::double_column().row(panels);
+    let mut figure = Figure::double_column();
+    while !panels.is_empty() {
+        figure = figure.row(panels.drain(..panels.len().min(3)).collect::<Vec<_>>());
+    }
     let path = out.join("landscape.png");
     figure.save(&path)?;
     let mut report = Report::new(format!("{}: landscapes of the loss", config.name));

@@ -150,8 +150,9 @@ fn main() -> ExitCode {
         Command::Train { common, seeds, resume, max_wall } => {
             let limit = max_wall.as_deref().map(run::duration).transpose()?;
             let experiment = Experiment::open(common)?;
+            let interrupt = Interrupt::install()?;
             for form in &experiment.config.methods {
-                train(&experiment, *form, &common.config, seeds, *resume, limit, print)?;
+                train(&experiment, *form, &common.config, seeds, *resume, (limit, &interrupt), print)?;
             }
             evaluate::evaluate(&experiment, print)
         }
@@ -168,11 +169,11 @@ fn train(
     path: &Path,
     seeds: &Seeds,
     resume: bool,
-    max_wall: Option<std::time::Duration>,
+    (max_wall, interrupt): (Option<std::time::Duration>, &Interrupt),
     print: Printer,
 ) -> Result<Ensemble> {
     let Experiment { config, threads, quiet, .. } = experiment;
-    let (resolved, interrupt) = (experiment.resolved(form)?, Interrupt::install()?);
+    let resolved = experiment.resolved(form)?;
     let truth = Truth::new(config)?;
     let options = training::Options {
         max_wall,
@@ -191,13 +192,13 @@ fn train(
             false => RunDirectory::create(folder, &resolved, MAY_CHANGE)?,
         };
         let mut method = train::Training::new(config, form, seed, *threads)?;
-        let summary = training::train(&mut method, &run, &config.schedule(form), &options, &interrupt)?;
+        let summary = training::train(&mut method, &run, &config.schedule(form), &options, interrupt)?;
         if summary.stop == Stop::WallLimit {
             print.note(format_args!("seed {seed}: time is up after {} of {} steps", summary.step, summary.steps));
         }
         let march = method.march();
         let mut numbers = vec![
-            ("relative L2".to_owned(), if march.is_done() { truth.error(march.solution())?.0 } else { f64::NAN }),
+            ("relative L2".to_owned(), if march.is_done() { truth.measure(march.solution(), print).0 } else { f64::NAN }),
             ("seconds".to_owned(), summary.seconds),
             ("parameters".to_owned(), march.parameters() as f64),
         ];
@@ -209,12 +210,13 @@ fn train(
 /// Trains at several speeds, each in a folder of its own, and prints one table.
 fn sweep(common: &Common, speeds: &[f64], seeds: &Seeds, print: Printer) -> Result<()> {
     let mut table = run::table::Table::new("relative L2 error over the speed", &["speed", "form", "error", "train [s]"]);
+    let interrupt = Interrupt::install()?;
     for &speed in speeds {
         let mut experiment = Experiment::open(common)?;
         experiment.config.problem = experiment.config.problem.at_speed(speed)?;
         experiment.out = experiment.out.join(format!("speed-{speed}"));
         for &form in &experiment.config.methods {
-            let ensemble = train(&experiment, form, &common.config, seeds, true, None, print)?;
+            let ensemble = train(&experiment, form, &common.config, seeds, true, (None, &interrupt), print)?;
             let of = |name: &str| {
                 let found = ensemble.statistics().into_iter().find(|(n, _)| n == name);
                 found.map_or(run::table::Cell::Empty, |(_, s)| s.cell())

@@ -4,6 +4,7 @@ use parseval::pinn::lagrangian::LagrangianSolution;
 use parseval::pinn::{
     Architecture, Initial, Interval, Lifting, Parity, Places, Polynomial, Problem, Reference, Series,
 };
+use parseval::run::Printer;
 use parseval::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::TAU;
@@ -123,6 +124,19 @@ impl Case {
         Series::interpolate(0.0, self.length(), &self.values(SAMPLES), 1e-15)
     }
 
+    fn problem(&self) -> Problem {
+        Problem {
+            fields: 1,
+            terms: self.equation().terms().to_vec(),
+            interval: Some(Interval { from: 0.0, length: self.length() }),
+            initial: Initial::Values { values: self.values(SAMPLES) },
+            lifting: Lifting::default(),
+            parity: Parity::None,
+            about: 0.0,
+            network: Architecture::default(),
+        }
+    }
+
     /// `u` where it is known in closed form.
     fn exact(&self, x: f64, t: f64) -> Option<f64> {
         match *self {
@@ -142,27 +156,28 @@ pub struct Truth {
 impl Truth {
     pub fn new(config: &Config) -> Result<Self> {
         let case = &config.problem;
-        let equation = case.equation();
-        let problem = Problem {
-            fields: 1,
-            terms: equation.terms().to_vec(),
-            interval: Some(Interval { from: 0.0, length: case.length() }),
-            initial: Initial::Values { values: case.values(SAMPLES) },
-            lifting: Lifting::default(),
-            parity: Parity::None,
-            about: 0.0,
-            network: Architecture::default(),
-        };
         let end = config.march.ends.last().copied().unwrap_or(1.0);
         let places = Places { end, steps: config.evaluate.times, points: config.evaluate.points };
         let (n, dt) = config.evaluate.reference;
-        let mut truth = Self { reference: Reference::solve(&problem, places, n, dt)?, problem, places };
-        let Reference { times, x, values, .. } = &mut truth.reference;
-        let all = times.iter().flat_map(|&t| x.iter().map(move |&x| (x, t)));
-        for (value, (x, t)) in values.iter_mut().zip(all) {
-            *value = case.exact(x, t).unwrap_or(*value);
+        // Burgers' equation is the same in every frame: the reference is solved in that of the mean.
+        let (at_rest, mean) = match *case {
+            Case::Burgers { mean, nu } => (Case::Burgers { mean: 0.0, nu }, mean),
+            case => (case, 0.0),
+        };
+        let mut reference = Reference::solve(&at_rest.problem(), Places { points: n, ..places }, n, dt)?;
+        let length = case.length();
+        let x: Vec<f64> = (0..places.points).map(|j| length * j as f64 / places.points as f64).collect();
+        let mut values = Vec::with_capacity(reference.times.len() * x.len());
+        for (&t, row) in reference.times.iter().zip(reference.values.chunks_exact(n)) {
+            let state = Series::interpolate(0.0, length, row, 0.0)?;
+            for &x in &x {
+                let mut u = [0.0];
+                state.evaluate(x - mean * t, &mut u);
+                values.push(case.exact(x, t).unwrap_or(mean + u[0]));
+            }
         }
-        Ok(truth)
+        (reference.x, reference.values) = (x, values);
+        Ok(Self { reference, problem: case.problem(), places })
     }
 
     /// Relative L2 error of a solution over all places, and at each time; and its values.
@@ -172,6 +187,14 @@ impl Truth {
         let values: Vec<f64> = solution.evaluate(&points)?.iter().map(|u| u[0]).collect();
         let (error, each) = self.reference.error(&values);
         Ok((error, each, values))
+    }
+
+    /// [`Truth::error`]; NaN where the map of a form that trained badly cannot be inverted, which is a result, not an error.
+    pub fn measure(&self, solution: &LagrangianSolution, print: Printer) -> (f64, Vec<f64>, Vec<f64>) {
+        self.error(solution).unwrap_or_else(|error| {
+            print.note(error);
+            (f64::NAN, vec![f64::NAN; self.reference.times.len()], vec![f64::NAN; self.reference.values.len()])
+        })
     }
 
     /// Error and seconds of the spectral solver.

@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// Rounds of Newton's method; a bisection takes 50 to the last digit.
 const ROUNDS: usize = 100;
 
+/// Longest bracket of a label: a thousand periods.
+const DOUBLINGS: usize = 10;
+
 /// The solution in one window.
 #[derive(Clone)]
 pub struct LagrangianPiece {
@@ -34,8 +37,8 @@ impl LagrangianPiece {
         if motion.paths.is_none() {
             return Ok(labels);
         }
+        let mut brackets = self.brackets(&labels, points);
         let length = state.length;
-        let mut brackets: Vec<[f64; 2]> = labels.iter().map(|x0| [x0 - length, x0 + length]).collect();
         let scale = points.iter().fold(length, |scale, p| scale.max(p[0].abs()));
         let (tolerance, mut worst) = (4.0 * f64::EPSILON * scale, [0.0; 2]);
         for _ in 0..ROUNDS {
@@ -64,6 +67,31 @@ impl LagrangianPiece {
             return Err(Error::parameter("map", "X(x_0, t)", rule));
         }
         Ok(labels)
+    }
+
+    /// Labels on both sides of those of points, found by steps that double from a period on.
+    fn brackets(&self, guesses: &[f64], points: &[[f64; 2]]) -> Vec<[f64; 2]> {
+        let mut sides = [-1.0, 1.0].map(|side| {
+            let mut reach = vec![side * self.form.state.length; guesses.len()];
+            for _ in 0..DOUBLINGS {
+                let labels: Vec<f64> = guesses.iter().zip(&reach).map(|(x0, reach)| x0 + reach).collect();
+                let local = self.local(&labels, points);
+                let short = |here: &Local, point: &[f64; 2]| side * (here.x[0] - point[0]) < 0.0;
+                let mut done = true;
+                for ((reach, here), point) in reach.iter_mut().zip(&local).zip(points) {
+                    if short(here, point) {
+                        *reach *= 2.0;
+                        done = false;
+                    }
+                }
+                if done {
+                    break;
+                }
+            }
+            reach
+        });
+        let [low, high] = sides.each_mut().map(std::mem::take);
+        guesses.iter().zip(low.iter().zip(&high)).map(|(x0, (low, high))| [x0 + low, x0 + high]).collect()
     }
 
     fn local(&self, labels: &[f64], points: &[[f64; 2]]) -> Vec<Local> {
