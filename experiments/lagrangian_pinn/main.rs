@@ -198,7 +198,10 @@ fn train(
         }
         let march = method.march();
         let mut numbers = vec![
-            ("relative L2".to_owned(), if march.is_done() { truth.measure(march.solution(), print).0 } else { f64::NAN }),
+            (
+                "relative L2".to_owned(),
+                if march.is_done() { truth.measure(march.solution(), print).0 } else { f64::NAN },
+            ),
             ("seconds".to_owned(), summary.seconds),
             ("parameters".to_owned(), march.parameters() as f64),
         ];
@@ -209,7 +212,8 @@ fn train(
 
 /// Trains at several speeds, each in a folder of its own, and prints one table.
 fn sweep(common: &Common, speeds: &[f64], seeds: &Seeds, print: Printer) -> Result<()> {
-    let mut table = run::table::Table::new("relative L2 error over the speed", &["speed", "form", "error", "train [s]"]);
+    let mut table =
+        run::table::Table::new("relative L2 error over the speed", &["speed", "form", "error", "train [s]"]);
     let interrupt = Interrupt::install()?;
     for &speed in speeds {
         let mut experiment = Experiment::open(common)?;

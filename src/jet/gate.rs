@@ -200,7 +200,8 @@ mod tests {
                 for order in ORDERS {
                     let at = |x: &[f64], k: usize| x[if k == 0 { i } else { (first + k - 1) * N + i }];
                     for k in 0..=order {
-                        let exact = at(&v, k) + (0..=k).map(|j| at(&z, j) * (at(&u, k - j) - at(&v, k - j))).sum::<f64>();
+                        let exact =
+                            at(&v, k) + (0..=k).map(|j| at(&z, j) * (at(&u, k - j) - at(&v, k - j))).sum::<f64>();
                         // Six terms of size two.
                         assert!((at(&h, k) - exact).abs() < 1e-14, "{isa:?} {order} {k}");
                     }

@@ -142,7 +142,8 @@ impl<T: Real> Jets<T> {
                 self.tile.forward(workers.isa(), theta, &prepared, points, count, &mut memory);
                 let (partial, share) = partial.split_at_mut(self.parameters);
                 self.seed(first, count, &mut memory, seeds, &seed, |_, value| share[0] += value);
-                self.tile.backward(workers.isa(), theta, &prepared, count, &mut memory, |part| part.add_gradient(partial));
+                self.tile
+                    .backward(workers.isa(), theta, &prepared, count, &mut memory, |part| part.add_gradient(partial));
             }
         });
         gradient.copy_from_slice(&sum[..self.parameters]);

@@ -118,9 +118,10 @@ impl Tile {
             steps.push(Step { node: node.clone(), bar: 0, inputs: [None; 3], forward, backward, bias });
         }
         let buffers = assign_buffers(&mut steps, blueprint.slots.len());
-        let slopes = blueprint.nodes.iter().any(
-            |node| matches!(node, Node::Dense { activation: Some(activation), .. } if activation.keeps_slope()),
-        );
+        let slopes = blueprint
+            .nodes
+            .iter()
+            .any(|node| matches!(node, Node::Dense { activation: Some(activation), .. } if activation.keeps_slope()));
         let widest = (0..=last).map(stride).max().unwrap_or(0);
         let row: usize = (0..last).map(stride).sum::<usize>() + buffers * widest;
         let kept = if slopes { 2 } else { 1 };
@@ -329,7 +330,14 @@ fn disjoint<T, const N: usize>(buffers: &mut [T], parts: [std::ops::Range<usize>
 pub(super) enum Contribution<'a, T> {
     Dense(Factors<'a, T>),
     /// `sum_{c, p} hbar_cp . (f_cp - x_cp)` to the entry `alpha`.
-    Mix { alpha: usize, count: usize, stride: usize, hbar: &'a [T], f: &'a [T], x: &'a [T] },
+    Mix {
+        alpha: usize,
+        count: usize,
+        stride: usize,
+        hbar: &'a [T],
+        f: &'a [T],
+        x: &'a [T],
+    },
 }
 
 impl<T: Real> Contribution<'_, T> {

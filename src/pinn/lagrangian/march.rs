@@ -13,8 +13,8 @@ use super::solution::{LagrangianPiece, LagrangianSolution};
 use crate::error::{Error, Result};
 use crate::jet::{Activation, Coordinate, Mlp};
 use crate::optim::{
-    Adam, AdamOptions, GaussNewton, GaussNewtonOptions, Lbfgs, LbfgsOptions, LeastSquares, Limits, NamedTensor, Optimizer,
-    Stateful,
+    Adam, AdamOptions, GaussNewton, GaussNewtonOptions, Lbfgs, LbfgsOptions, LeastSquares, Limits, NamedTensor,
+    Optimizer, Stateful,
 };
 
 /// Candidates for each point that is drawn where the residual is large.

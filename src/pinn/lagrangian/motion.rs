@@ -68,7 +68,12 @@ impl Motion {
 
     /// The two-branch form: characteristics weigh `sqrt(10)` and the initial state `sqrt(1000)`, in mean squares.
     pub fn published(paths: Paths) -> Self {
-        Self { paths: Some(Paths { weight: 0.0, ..paths }), follow: 10f64.sqrt(), soft: 1000f64.sqrt(), ..Self::at_rest() }
+        Self {
+            paths: Some(Paths { weight: 0.0, ..paths }),
+            follow: 10f64.sqrt(),
+            soft: 1000f64.sqrt(),
+            ..Self::at_rest()
+        }
     }
 
     pub(super) fn validate(&self) -> Result<()> {

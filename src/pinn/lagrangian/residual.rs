@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::motion::{Motion, Paths, pull, pull_adjoint};
 use super::super::equation::{Equation, Polynomial};
 use super::super::series::Series;
+use super::motion::{Motion, Paths, pull, pull_adjoint};
 use crate::autodiff::Workers;
 use crate::error::{Error, Result};
 use crate::jet::{Coordinate, Direction, Jets, Mlp};
@@ -59,7 +59,8 @@ impl Form {
             return Err(Error::parameter("order", equation.order(), "must be in 1..=3 in moving coordinates"));
         }
         let directions = [Direction::axis(0, equation.order()), Direction::axis(1, 1)];
-        let path_net = motion.paths.map(|paths| Jets::plan(&path_mlp(&paths, &state, times), &directions)).transpose()?;
+        let path_net =
+            motion.paths.map(|paths| Jets::plan(&path_mlp(&paths, &state, times), &directions)).transpose()?;
         let mut advection = [0.0; 2];
         for term in equation.terms() {
             match term.factors[..] {
@@ -447,7 +448,9 @@ mod tests {
 
     #[test]
     fn rows_are_the_derivatives_of_the_residuals() {
-        for equation in [Polynomial::burgers(0.1), Polynomial::korteweg_de_vries(0.05), Polynomial::convection(2.0, 0.1)] {
+        for equation in
+            [Polynomial::burgers(0.1), Polynomial::korteweg_de_vries(0.05), Polynomial::convection(2.0, 0.1)]
+        {
             for motion in motions() {
                 let (mut problem, theta) = problem(&equation, motion);
                 let (p, m) = (problem.parameters(), problem.residuals());

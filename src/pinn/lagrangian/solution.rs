@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::motion::pull;
-use super::residual::{Form, Local};
 use super::super::equation::Equation;
 use super::super::series::Series;
+use super::motion::pull;
+use super::residual::{Form, Local};
 use crate::error::{Error, Result};
 
 /// Rounds of Newton's method; a bisection takes 50 to the last digit.
@@ -52,7 +52,11 @@ impl LagrangianPiece {
                 if excess.abs() <= tolerance {
                     continue;
                 }
-                if excess > 0.0 { *high = *x0 } else { *low = *x0 }
+                if excess > 0.0 {
+                    *high = *x0
+                } else {
+                    *low = *x0
+                }
                 let newton = *x0 - excess / here.x[1];
                 *x0 = if newton > *low && newton < *high { newton } else { 0.5 * (*low + *high) };
             }
@@ -189,10 +193,7 @@ mod tests {
         let values: Vec<f64> = (0..32).map(|j| (length * j as f64 / 32.0).sin().exp()).collect();
         let state = Series::interpolate(0.0, length, &values, 1e-15).unwrap();
         let network = Mlp {
-            coordinates: vec![
-                Coordinate::Periodic { length, modes: 1 },
-                Coordinate::Linear { from: 0.0, to: 1.0 },
-            ],
+            coordinates: vec![Coordinate::Periodic { length, modes: 1 }, Coordinate::Linear { from: 0.0, to: 1.0 }],
             width: 6,
             depth: 2,
             outputs: 1,
