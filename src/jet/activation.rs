@@ -38,7 +38,7 @@ pub enum Activation {
 }
 
 /// Taylor coefficients along one direction; those beyond its order are not used.
-type Coefficients<V> = [V; MAX_ORDER + 1];
+pub(super) type Coefficients<V> = [V; MAX_ORDER + 1];
 
 impl Activation {
     /// Whether the jet of the slope is kept for the way back (for tanh it follows from the value).
@@ -211,13 +211,15 @@ macro_rules! with_order {
     }};
 }
 
+pub(super) use with_order;
+
 /// Order zero `first`, and orders `1..=K` from consecutive components `n` values apart.
 ///
 /// # Safety
 ///
 /// `p + k n` must be valid for reading a vector for `k < K`.
 #[inline(always)]
-unsafe fn load<V: Lanes, const K: usize>(first: V, p: *const V::Real, n: usize) -> Coefficients<V> {
+pub(super) unsafe fn load<V: Lanes, const K: usize>(first: V, p: *const V::Real, n: usize) -> Coefficients<V> {
     let mut c = [first; MAX_ORDER + 1];
     for k in 1..=K {
         // SAFETY: the caller's promise.
@@ -232,7 +234,7 @@ unsafe fn load<V: Lanes, const K: usize>(first: V, p: *const V::Real, n: usize) 
 ///
 /// As for [`load`], for writing.
 #[inline(always)]
-unsafe fn store<V: Lanes, const K: usize>(c: &Coefficients<V>, p: *mut V::Real, n: usize) {
+pub(super) unsafe fn store<V: Lanes, const K: usize>(c: &Coefficients<V>, p: *mut V::Real, n: usize) {
     for k in 1..=K {
         // SAFETY: the caller's promise.
         unsafe { c[k].store(p.add((k - 1) * n)) };

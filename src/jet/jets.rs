@@ -1,8 +1,8 @@
 //! Derivatives of a network at many points, gradients and Jacobian matrices of functions of them.
 
 use super::activation::padded;
+use super::blueprint::{Architecture, Place};
 use super::embedding::Embedding;
-use super::network::{Mlp, Place};
 use super::tile::{Memory, Tile};
 use super::{Direction, MAX_ORDER};
 use crate::autodiff::{Workers, dispatch};
@@ -31,11 +31,11 @@ impl<T: Real> Jets<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] for a network that [`Mlp::parameters`] refuses, an order beyond `1..=4`, a direction of more
+    /// [`Error::Parameter`] for a network that [`Architecture::blueprint`] refuses, an order beyond `1..=4`, a direction of more
     /// entries than there are coordinates, or one that is zero or not finite.
-    pub fn plan(mlp: &Mlp, directions: &[Direction]) -> Result<Self> {
-        mlp.validate()?;
-        let coordinates = mlp.coordinates.len();
+    pub fn plan(network: &(impl Architecture + ?Sized), directions: &[Direction]) -> Result<Self> {
+        let blueprint = network.blueprint()?;
+        let coordinates = blueprint.coordinates();
         for Direction { along, order } in directions {
             if !(1..=MAX_ORDER).contains(order) {
                 return Err(Error::parameter("order", order, format!("must be in 1..={MAX_ORDER}")));
@@ -52,21 +52,18 @@ impl<T: Real> Jets<T> {
             let along = (0..coordinates).map(|axis| d.along.get(axis).copied().unwrap_or(0.0)).collect();
             (along, d.order)
         });
-        let embedding = Embedding::new(&mlp.coordinates, &full.collect::<Vec<_>>());
+        let embedding = Embedding::new(&blueprint.coordinates, &full.collect::<Vec<_>>());
         let orders: Vec<usize> = directions.iter().map(|d| d.order).collect();
         let derivatives = orders.iter().flat_map(|&order| [1.0, 2.0, 6.0, 24.0].into_iter().take(order));
         let factorials = std::iter::once(1.0).chain(derivatives).map(T::of).collect();
-        let places = mlp.places();
-        let last = &places[mlp.depth];
-        let parameters = last.bias + last.outputs;
         Ok(Self {
-            tile: Tile::new::<T>(embedding, mlp.activation, orders, places.clone()),
-            places,
+            tile: Tile::new::<T>(embedding, &blueprint, orders),
+            places: blueprint.places().cloned().collect(),
             directions: directions.to_vec(),
             coordinates,
-            outputs: mlp.outputs,
+            outputs: blueprint.outputs(),
             factorials,
-            parameters,
+            parameters: blueprint.len(),
         })
     }
 
@@ -106,7 +103,7 @@ impl<T: Real> Jets<T> {
             let (mut memory, _) = self.split(scratch);
             let count = jets.len() / self.jet();
             let points = self.points_of(points, index, count);
-            let values = self.tile.forward(workers.isa(), &prepared, points, count, &mut memory);
+            let values = self.tile.forward(workers.isa(), theta, &prepared, points, count, &mut memory);
             for (p, jet) in jets.chunks_exact_mut(self.jet()).enumerate() {
                 self.gather(values, p, count, jet);
             }
@@ -142,10 +139,11 @@ impl<T: Real> Jets<T> {
                 let first = tile * self.tile.points;
                 let count = self.tile.points.min(total - first);
                 let points = self.points_of(points, tile, count);
-                self.tile.forward(workers.isa(), &prepared, points, count, &mut memory);
+                self.tile.forward(workers.isa(), theta, &prepared, points, count, &mut memory);
                 let (partial, share) = partial.split_at_mut(self.parameters);
                 self.seed(first, count, &mut memory, seeds, &seed, |_, value| share[0] += value);
-                self.tile.backward(workers.isa(), &prepared, count, &mut memory, |layer| layer.add_gradient(partial));
+                self.tile
+                    .backward(workers.isa(), theta, &prepared, count, &mut memory, |part| part.add_gradient(partial));
             }
         });
         gradient.copy_from_slice(&sum[..self.parameters]);
@@ -193,10 +191,10 @@ impl<T: Real> Jets<T> {
             // SAFETY: tiles have disjoint rows.
             let rows = unsafe { rows.part(first * self.parameters, count * self.parameters).as_mut_slice() };
             let points = self.points_of(points, tile, count);
-            self.tile.forward(workers.isa(), &prepared, points, count, &mut memory);
+            self.tile.forward(workers.isa(), theta, &prepared, points, count, &mut memory);
             self.seed(first, count, &mut memory, seeds, &seed, |p, value| residuals[p] = value);
-            self.tile.backward(workers.isa(), &prepared, count, &mut memory, |layer| {
-                dispatch!(workers.isa(), V => layer.write_rows::<V<T>>(rows, self.parameters));
+            self.tile.backward(workers.isa(), theta, &prepared, count, &mut memory, |part| {
+                dispatch!(workers.isa(), V => part.write_rows::<V<T>>(rows, self.parameters));
             });
             for row in rows.chunks_exact_mut(self.parameters) {
                 self.unscale(theta, row);
@@ -289,7 +287,7 @@ impl<T: Real> Jets<T> {
 mod tests {
     use std::collections::HashMap;
 
-    use super::super::{Activation, Coordinate};
+    use super::super::{Activation, Coordinate, Fourier, Mlp, ModifiedMlp, PirateNet};
     use super::*;
 
     fn mlp(width: usize, depth: usize, outputs: usize, activation: Activation, scale: Option<f64>) -> Mlp {
@@ -304,19 +302,33 @@ mod tests {
     }
 
     /// Networks with biases, so that no term vanishes by symmetry.
-    fn example<T: Real>(mlp: &Mlp, seed: u64) -> Vec<T> {
-        let mut parameters = mlp.parameters::<f64>(seed).unwrap();
+    fn example<T: Real>(network: &dyn Architecture, seed: u64) -> Vec<T> {
+        let mut parameters = network.blueprint().unwrap().parameters::<f64>(seed);
         for (i, value) in parameters.theta_mut().iter_mut().enumerate() {
             *value += 0.1 * (i as f64).sin();
         }
         parameters.theta().iter().map(|&value| T::of(value)).collect()
     }
 
-    fn networks() -> [Mlp; 3] {
-        [
-            mlp(5, 2, 2, Activation::Tanh, None),
-            mlp(5, 2, 2, Activation::Sin, Some(1.5)),
-            mlp(19, 3, 1, Activation::Tanh, Some(0.8)),
+    fn modified(fourier: bool) -> ModifiedMlp {
+        let fourier = fourier.then_some(Fourier { features: 6, deviation: 0.7 });
+        ModifiedMlp { mlp: mlp(5, 2, 2, Activation::Tanh, (!fourier.is_some()).then_some(1.2)), fourier }
+    }
+
+    fn pirate() -> PirateNet {
+        let coordinates = mlp(1, 1, 1, Activation::Tanh, None).coordinates;
+        let fourier = Fourier { features: 6, deviation: 0.7 };
+        PirateNet { coordinates, fourier, blocks: 2, outputs: 2, activation: Activation::Tanh }
+    }
+
+    fn networks() -> Vec<Box<dyn Architecture>> {
+        vec![
+            Box::new(mlp(5, 2, 2, Activation::Tanh, None)),
+            Box::new(mlp(5, 2, 2, Activation::Sin, Some(1.5))),
+            Box::new(mlp(19, 3, 1, Activation::Tanh, Some(0.8))),
+            Box::new(modified(false)),
+            Box::new(modified(true)),
+            Box::new(pirate()),
         ]
     }
 
@@ -367,11 +379,11 @@ mod tests {
     #[test]
     fn each_derivative_is_that_of_the_one_before_by_central_differences() {
         let workers = Workers::new(1).unwrap();
-        for mlp in networks() {
-            let theta = example(&mlp, 1);
+        for network in networks() {
+            let theta = example(&*network, 1);
             let mut directions = directions();
             directions.push(Direction { along: vec![0.5, -1.5], order: 3 });
-            let jets = Jets::<f64>::plan(&mlp, &directions).unwrap();
+            let jets = Jets::<f64>::plan(&*network, &directions).unwrap();
             let at = |point: [f64; 2]| {
                 let mut jet = vec![0.0; jets.jet()];
                 jets.derivatives(&workers, &theta, &point, &mut jet);
@@ -382,13 +394,13 @@ mod tests {
             for (d, Direction { along, order }) in directions.iter().enumerate() {
                 let along = [along[0], along.get(1).copied().unwrap_or(0.0)];
                 for k in 1..=*order {
-                    for o in 0..mlp.outputs {
-                        let entry = |k: usize| jets.component(d, k) * mlp.outputs + o;
+                    for o in 0..jets.outputs {
+                        let entry = |k: usize| jets.component(d, k) * jets.outputs + o;
                         let lower = |s: f64| at([point[0] + s * along[0], point[1] + s * along[1]])[entry(k - 1)];
                         let error = (jet[entry(k)] - difference(5e-4, lower)).abs();
                         // Truncation h^6 u^(k+6) / 140 = 1e-22 u^(k+6), measured to fall by 64 from twice the step and to
-                        // be below 1e-12 5^k here; rounding is 1e-15 u^(k-1) / h.
-                        assert!(error < 1e-11 * 5f64.powi(k as i32), "{mlp:?} {d} {k}: {error}");
+                        // be below 1e-12 8^k here; rounding is 1e-15 u^(k-1) / h.
+                        assert!(error < 1e-11 * 8f64.powi(k as i32), "{network:?} {d} {k}: {error}");
                     }
                 }
             }
@@ -417,13 +429,13 @@ mod tests {
     #[test]
     fn gradient_is_that_of_central_differences_in_every_parameter() {
         let workers = Workers::new(1).unwrap();
-        for mlp in networks() {
-            let theta: Vec<f64> = example(&mlp, 3);
-            let jets = Jets::<f64>::plan(&mlp, &directions()).unwrap();
+        for network in networks() {
+            let theta: Vec<f64> = example(&*network, 3);
+            let jets = Jets::<f64>::plan(&*network, &directions()).unwrap();
             let points = spread(3);
             // Half the sum of squares of weighted derivatives.
             let seed = |_: usize, jet: &[f64], cotangent: &mut [f64]| {
-                let weights = (0..jet.len()).map(|i| 0.3f64.powi((i / mlp.outputs) as i32));
+                let weights = (0..jet.len()).map(|i| 0.3f64.powi((i / jets.outputs) as i32));
                 let mut sum = 0.0;
                 for ((g, &u), w) in cotangent.iter_mut().zip(jet).zip(weights) {
                     sum += 0.5 * w * u * u;
@@ -441,7 +453,7 @@ mod tests {
                 };
                 let error = (gradient[i] - difference(2e-3, at)).abs();
                 // Rounding 1e-16 loss / h, truncation h^6 / 140 times a seventh derivative.
-                assert!(error < 1e-10 * (loss + largest(&gradient)), "{mlp:?} {i}: {error} of {}", gradient[i]);
+                assert!(error < 1e-10 * (loss + largest(&gradient)), "{network:?} {i}: {error} of {}", gradient[i]);
             }
         }
     }
@@ -449,9 +461,9 @@ mod tests {
     #[test]
     fn rows_of_the_jacobian_are_gradients_of_single_residuals() {
         let workers = Workers::new(2).unwrap();
-        for mlp in networks() {
-            let theta: Vec<f64> = example(&mlp, 4);
-            let jets = Jets::<f64>::plan(&mlp, &directions()).unwrap();
+        for network in networks() {
+            let theta: Vec<f64> = example(&*network, 4);
+            let jets = Jets::<f64>::plan(&*network, &directions()).unwrap();
             let count = 300;
             let (points, p) = (spread(count), theta.len());
             let weight = |p: usize, i: usize| (p as f64 + 0.7 * i as f64).cos();
@@ -483,9 +495,9 @@ mod tests {
     #[test]
     fn product_with_cotangents_is_the_transpose_of_the_derivative() {
         let workers = Workers::new(2).unwrap();
-        for mlp in networks() {
-            let theta: Vec<f64> = example(&mlp, 5);
-            let jets = Jets::<f64>::plan(&mlp, &directions()).unwrap();
+        for network in networks() {
+            let theta: Vec<f64> = example(&*network, 5);
+            let jets = Jets::<f64>::plan(&*network, &directions()).unwrap();
             let points = spread(200);
             let len = 200 * jets.jet();
             let cotangents: Vec<f64> = (0..len).map(|i| (1.3 * i as f64).sin() / len as f64).collect();
@@ -511,13 +523,16 @@ mod tests {
         let golden = include_str!("../../tests/golden/jets.json");
         let golden: HashMap<String, HashMap<String, Vec<f64>>> = serde_json::from_str(golden).unwrap();
         let workers = Workers::new(1).unwrap();
-        for (name, activation, scale) in [
-            ("tanh", Activation::Tanh, None),
-            ("sin", Activation::Sin, Some(1.0)),
-            ("tanh_scaled", Activation::Tanh, Some(1.0)),
-        ] {
+        let cases: [(&str, Box<dyn Architecture>); 5] = [
+            ("tanh", Box::new(mlp(5, 2, 2, Activation::Tanh, None))),
+            ("sin", Box::new(mlp(5, 2, 2, Activation::Sin, Some(1.0)))),
+            ("tanh_scaled", Box::new(mlp(5, 2, 2, Activation::Tanh, Some(1.0)))),
+            ("modified", Box::new(modified(true))),
+            ("pirate", Box::new(pirate())),
+        ];
+        for (name, network) in cases {
             let case = &golden[name];
-            let jets = Jets::<f64>::plan(&mlp(5, 2, 2, activation, scale), &directions()).unwrap();
+            let jets = Jets::<f64>::plan(&*network, &directions()).unwrap();
             let mut values = vec![0.0; 3 * jets.jet()];
             jets.derivatives(&workers, &case["theta"], &case["points"], &mut values);
             for c in 0..jets.components() {
@@ -562,18 +577,18 @@ mod tests {
     #[test]
     fn single_precision_keeps_its_digits() {
         let workers = (Workers::<f32>::new(1).unwrap(), Workers::<f64>::new(1).unwrap());
-        for mlp in networks() {
-            let theta = example::<f32>(&mlp, 7);
+        for network in networks() {
+            let theta = example::<f32>(&*network, 7);
             let points = spread::<f32>(64);
             let wide = |a: &[f32]| -> Vec<f64> { a.iter().map(|&x| f64::from(x)).collect() };
-            let single = Jets::<f32>::plan(&mlp, &directions()).unwrap();
-            let double = Jets::<f64>::plan(&mlp, &directions()).unwrap();
+            let single = Jets::<f32>::plan(&*network, &directions()).unwrap();
+            let double = Jets::<f64>::plan(&*network, &directions()).unwrap();
             let (mut a, mut b) = (vec![0.0f32; 64 * single.jet()], vec![0.0f64; 64 * single.jet()]);
             single.derivatives(&workers.0, &theta, &points, &mut a);
             double.derivatives(&workers.1, &wide(&theta), &wide(&points), &mut b);
             for c in 0..single.components() {
                 let component = |jets: &[f64]| -> Vec<f64> {
-                    jets.chunks(mlp.outputs).skip(c).step_by(single.components()).flatten().copied().collect()
+                    jets.chunks(single.outputs).skip(c).step_by(single.components()).flatten().copied().collect()
                 };
                 let (a, b) = (component(&wide(&a)), component(&b));
                 // About ten epsilon for each of three layers.
@@ -590,13 +605,13 @@ mod tests {
     #[test]
     fn values_alone_are_those_that_come_with_derivatives() {
         let workers = Workers::new(1).unwrap();
-        for mlp in networks() {
-            let (theta, points) = (example::<f64>(&mlp, 9), spread(150));
+        for network in networks() {
+            let (theta, points) = (example::<f64>(&*network, 9), spread(150));
             let [alone, all] = [vec![], directions()].map(|directions| {
-                let jets = Jets::<f64>::plan(&mlp, &directions).unwrap();
+                let jets = Jets::<f64>::plan(&*network, &directions).unwrap();
                 let mut values = vec![0.0; 150 * jets.jet()];
                 jets.derivatives(&workers, &theta, &points, &mut values);
-                values.chunks(jets.jet()).flat_map(|jet| jet[..mlp.outputs].to_vec()).collect::<Vec<_>>()
+                values.chunks(jets.jet()).flat_map(|jet| jet[..jets.outputs].to_vec()).collect::<Vec<_>>()
             });
             // The same products, perhaps summed in another order.
             assert!(distance(&alone, &all) < 1e-14 * largest(&all));

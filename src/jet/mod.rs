@@ -50,13 +50,18 @@
 //! ```
 
 mod activation;
+mod blueprint;
 mod embedding;
+mod gate;
+mod gated;
 mod jets;
 mod network;
 mod tile;
 
 pub use activation::Activation;
+pub use blueprint::{Architecture, Blueprint};
 pub use embedding::Coordinate;
+pub use gated::{Fourier, ModifiedMlp, PirateNet};
 pub use jets::Jets;
 pub use network::Mlp;
 

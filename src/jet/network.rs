@@ -1,11 +1,9 @@
 //! The network: an embedding, dense layers with a smooth activation, and a linear layer at the end.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 
 use super::Activation;
+use super::blueprint::{Architecture, Blueprint, Init};
 use super::embedding::Coordinate;
 use crate::autodiff::Parameters;
 use crate::error::{Error, Result};
@@ -36,16 +34,6 @@ pub struct Mlp {
     pub scale: Option<f64>,
 }
 
-/// Where the tensors of a layer lie in `theta`.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub inputs: usize,
-    pub outputs: usize,
-    pub weight: usize,
-    pub bias: usize,
-    pub scale: Option<usize>,
-}
-
 impl Mlp {
     /// Random parameters. For tanh weights are normal with variance `2 / (inputs + outputs)` (Glorot & Bengio 2010); for
     /// the sine uniform within `1 / inputs` in the first layer and `sqrt(6 / inputs) / a` in the others (Sitzmann et al.).
@@ -55,23 +43,7 @@ impl Mlp {
     ///
     /// [`Error::Parameter`] for a size of zero, a coordinate without extent, or a scale that is not positive.
     pub fn parameters<T: Real>(&self, seed: u64) -> Result<Parameters<T>> {
-        self.validate()?;
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut parameters = Parameters::new();
-        for (l, place) in self.places().iter().enumerate() {
-            let (inputs, outputs) = (place.inputs as f64, place.outputs as f64);
-            let bound = if l == 0 { 1.0 / inputs } else { (6.0 / inputs).sqrt() / self.scale.unwrap_or(1.0) };
-            let deviation = (2.0 / (inputs + outputs)).sqrt();
-            parameters.add(format!("layers.{l}.weight"), &[place.outputs, place.inputs], || match self.activation {
-                Activation::Tanh => deviation * rng.sample::<f64, _>(StandardNormal),
-                Activation::Sin => rng.random_range(-bound..bound),
-            });
-            parameters.add(format!("layers.{l}.bias"), &[place.outputs], || 0.0);
-            if let (Some(_), Some(scale)) = (place.scale, self.scale) {
-                parameters.add(format!("layers.{l}.scale"), &[1], || scale);
-            }
-        }
-        Ok(parameters)
+        Ok(self.blueprint()?.parameters(seed))
     }
 
     pub(super) fn validate(&self) -> Result<()> {
@@ -79,31 +51,31 @@ impl Mlp {
         if let Some((name, size)) = sizes.into_iter().find(|&(_, size)| size == 0) {
             return Err(Error::parameter(name, size, "must be >= 1"));
         }
-        if self.coordinates.is_empty() {
-            return Err(Error::parameter("coordinates", "[]", "must have at least one"));
-        }
         if let Some(scale) = self.scale.filter(|&scale| !(scale > 0.0 && scale.is_finite())) {
             return Err(Error::parameter("scale", scale, "must be positive and finite"));
         }
-        self.coordinates.iter().try_for_each(Coordinate::validate)
+        Ok(())
     }
+}
 
-    /// The layout of `theta`.
-    pub(super) fn places(&self) -> Vec<Place> {
-        let mut inputs = self.coordinates.iter().map(Coordinate::features).sum();
-        let mut end = 0;
-        let mut places = Vec::with_capacity(self.depth + 1);
+impl Architecture for Mlp {
+    fn blueprint(&self) -> Result<Blueprint> {
+        self.validate()?;
+        let mut blueprint = Blueprint::new(&self.coordinates)?;
         for l in 0..=self.depth {
             let hidden = l < self.depth;
             let outputs = if hidden { self.width } else { self.outputs };
-            let (weight, bias) = (end, end + outputs * inputs);
-            end = bias + outputs;
-            let scale = (hidden && self.scale.is_some()).then_some(end);
-            end += usize::from(scale.is_some());
-            places.push(Place { inputs, outputs, weight, bias, scale });
-            inputs = outputs;
+            let from = blueprint.last();
+            let inputs = blueprint.slots[from] as f64;
+            let weight = match self.activation {
+                Activation::Tanh => Init::Normal((2.0 / (inputs + outputs as f64)).sqrt()),
+                Activation::Sin if l == 0 => Init::Uniform(1.0 / inputs),
+                Activation::Sin => Init::Uniform((6.0 / inputs).sqrt() / self.scale.unwrap_or(1.0)),
+            };
+            let (activation, scale) = (hidden.then_some(self.activation), self.scale.filter(|_| hidden));
+            blueprint.dense(&format!("layers.{l}"), from, outputs, activation, [weight, Init::Constant(0.0)], scale);
         }
-        places
+        Ok(blueprint)
     }
 }
 
@@ -123,14 +95,15 @@ mod tests {
             let mlp = mlp(Activation::Tanh, scale);
             let parameters = mlp.parameters::<f64>(0).unwrap();
             let offset = |name: &str| parameters.views().iter().find(|v| v.name == name).map(|v| v.offset);
-            for (l, place) in mlp.places().into_iter().enumerate() {
+            for (l, place) in mlp.blueprint().unwrap().places().enumerate() {
                 assert_eq!(offset(&format!("layers.{l}.weight")), Some(place.weight));
                 assert_eq!(offset(&format!("layers.{l}.bias")), Some(place.bias));
                 assert_eq!(offset(&format!("layers.{l}.scale")), place.scale);
             }
-            let last = &mlp.places()[3];
+            let places: Vec<_> = mlp.blueprint().unwrap().places().cloned().collect();
+            let last = &places[3];
             assert_eq!(parameters.len(), last.bias + last.outputs);
-            assert_eq!(parameters.theta()[mlp.places()[1].scale.unwrap_or(last.bias)], scale.unwrap_or(0.0));
+            assert_eq!(parameters.theta()[places[1].scale.unwrap_or(last.bias)], scale.unwrap_or(0.0));
         }
     }
 

@@ -4,10 +4,10 @@
 //! points are the rows of one matrix. A tile is so small that the activations of all layers stay in the second-level
 //! cache from the way forward to the way back.
 
-use super::Activation;
 use super::activation::{components, padded};
+use super::blueprint::{Blueprint, Node, Place};
 use super::embedding::Embedding;
-use super::network::Place;
+use super::gate;
 use crate::autodiff::gemm::{Matrix, gemm};
 use crate::field::Real;
 use crate::spectral::simd::{Isa, Lanes};
@@ -17,14 +17,29 @@ const TILE_BYTES: usize = 640 << 10;
 const MIN_POINTS: usize = 16;
 const MAX_POINTS: usize = 128;
 
-/// A layer, and where its parts lie in a tile's memory and in the prepared weights.
-struct Layer {
-    place: Place,
-    /// Distance of rows of its input and its output.
-    stride: (usize, usize),
-    /// Its input in the tile's memory; the output is the input of the next.
-    input: usize,
-    /// `a W^T` `[inputs, stride.1]`, `a W` `[outputs, stride.0]` and `a b` `[stride.1]` among the prepared weights.
+/// Jets of one layer in the tile's memory.
+#[derive(Clone, Copy)]
+struct Slot {
+    offset: usize,
+    /// Distance of rows.
+    stride: usize,
+}
+
+/// Where the cotangent of an input is kept, and whether nothing is there yet.
+#[derive(Clone, Copy)]
+struct Bar {
+    buffer: usize,
+    fresh: bool,
+}
+
+/// An operation, and what its kernels need.
+struct Step {
+    node: Node,
+    /// Buffer of its output's cotangent.
+    bar: usize,
+    /// Those of its inputs; the features have none.
+    inputs: [Option<Bar>; 3],
+    /// For a dense layer `a W^T` `[inputs, stride]`, `a W` `[outputs, stride]` and `a b` `[stride]` among the prepared weights.
     forward: usize,
     backward: usize,
     bias: usize,
@@ -33,15 +48,18 @@ struct Layer {
 /// Everything about a tile that does not depend on `theta`.
 pub(super) struct Tile {
     embedding: Embedding,
-    activation: Activation,
     orders: Vec<usize>,
     components: usize,
-    layers: Vec<Layer>,
+    slots: Vec<Slot>,
+    steps: Vec<Step>,
     /// Most points of a tile.
     pub points: usize,
-    /// End of the activations (the last of them is the network's output), and size of a buffer of one layer.
+    /// End of the slots, the size of a buffer for a cotangent, and their number.
     activations: usize,
     buffer: usize,
+    buffers: usize,
+    /// Whether slopes are kept for some activation.
+    slopes: bool,
     /// Length of the prepared weights.
     pub prepared: usize,
 }
@@ -49,80 +67,118 @@ pub(super) struct Tile {
 /// Memory of one tile.
 pub(super) struct Memory<'a, T> {
     activations: &'a mut [T],
-    /// Slopes of hidden layers, where the activations keep them.
+    /// Slopes of hidden layers, where the activations keep them; laid out as these.
     slopes: &'a mut [T],
-    /// Two cotangents of one layer.
-    cotangents: [&'a mut [T]; 2],
+    /// Buffers for the cotangents of layers.
+    cotangents: &'a mut [T],
+}
+
+/// Gives each slot a buffer for its cotangent from its last use back to the operation that filled it. Returns the number
+/// of buffers; the output has the first.
+fn assign_buffers(steps: &mut [Step], slots: usize) -> usize {
+    let mut of: Vec<Option<usize>> = vec![None; slots];
+    let (mut free, mut count) = (Vec::new(), 1);
+    of[slots - 1] = Some(0);
+    for step in steps.iter_mut().rev() {
+        step.bar = of[step.node.output()].expect("every slot but the last is read by a later operation");
+        for (bar, slot) in step.inputs.iter_mut().zip(step.node.inputs()) {
+            if slot == 0 {
+                continue;
+            }
+            let fresh = of[slot].is_none();
+            let buffer = *of[slot].get_or_insert_with(|| {
+                free.pop().unwrap_or_else(|| {
+                    count += 1;
+                    count - 1
+                })
+            });
+            *bar = Some(Bar { buffer, fresh });
+        }
+        free.push(step.bar);
+    }
+    count
 }
 
 impl Tile {
-    pub(super) fn new<T: Real>(
-        embedding: Embedding,
-        activation: Activation,
-        orders: Vec<usize>,
-        places: Vec<Place>,
-    ) -> Self {
+    pub(super) fn new<T: Real>(embedding: Embedding, blueprint: &Blueprint, orders: Vec<usize>) -> Self {
         let components = components(&orders);
-        let last = places.len() - 1;
+        let last = blueprint.last();
         // Rows of the output are not padded: it has few columns, and no activation.
-        let stride = |l: usize, n: usize| if l == last { n } else { padded::<T>(n) };
-        let widest = places.iter().map(|p| padded::<T>(p.inputs)).max().unwrap_or(0).max(places[last].outputs);
-        let row: usize = places.iter().map(|p| padded::<T>(p.inputs)).sum::<usize>() + 2 * widest;
-        let kept = if activation.keeps_slope() { 2 } else { 1 };
+        let stride = |s: usize| if s == last { blueprint.slots[s] } else { padded::<T>(blueprint.slots[s]) };
+        let mut prepared = 0;
+        let mut steps: Vec<Step> = Vec::with_capacity(blueprint.nodes.len());
+        for node in &blueprint.nodes {
+            let (mut forward, mut backward, mut bias) = (0, 0, 0);
+            if let Node::Dense { place, from, to, .. } = node {
+                forward = prepared;
+                backward = forward + padded::<T>(place.inputs * stride(*to));
+                bias = backward + padded::<T>(place.outputs * stride(*from));
+                prepared = bias + padded::<T>(stride(*to));
+            }
+            steps.push(Step { node: node.clone(), bar: 0, inputs: [None; 3], forward, backward, bias });
+        }
+        let buffers = assign_buffers(&mut steps, blueprint.slots.len());
+        let slopes = blueprint
+            .nodes
+            .iter()
+            .any(|node| matches!(node, Node::Dense { activation: Some(activation), .. } if activation.keeps_slope()));
+        let widest = (0..=last).map(stride).max().unwrap_or(0);
+        let row: usize = (0..last).map(stride).sum::<usize>() + buffers * widest;
+        let kept = if slopes { 2 } else { 1 };
         let fits = TILE_BYTES / (row * kept * components * size_of::<T>());
         let points = (fits / 8 * 8).clamp(MIN_POINTS, MAX_POINTS);
-        let (mut input, mut prepared) = (0, 0);
-        let mut layers = Vec::with_capacity(places.len());
-        for (l, place) in places.into_iter().enumerate() {
-            let stride = (padded::<T>(place.inputs), stride(l, place.outputs));
-            let forward = prepared;
-            let backward = forward + padded::<T>(place.inputs * stride.1);
-            let bias = backward + padded::<T>(place.outputs * stride.0);
-            prepared = bias + padded::<T>(stride.1);
-            layers.push(Layer { stride, input, forward, backward, bias, place });
-            input += components * points * stride.0;
-        }
-        let output = padded::<T>(components * points * layers[last].stride.1);
-        let activations = input + output;
+        let mut offset = 0;
+        let slots = (0..=last).map(|s| {
+            let slot = Slot { offset, stride: stride(s) };
+            offset += padded::<T>(components * points * slot.stride);
+            slot
+        });
+        let slots = slots.collect();
         Self {
             embedding,
-            activation,
             orders,
             components,
-            layers,
+            slots,
+            steps,
             points,
-            activations,
+            activations: offset,
             buffer: padded::<T>(components * points * widest),
+            buffers,
+            slopes,
             prepared,
         }
     }
 
     /// Values of scratch memory.
     pub(super) fn scratch(&self) -> usize {
-        let slopes = if self.activation.keeps_slope() { self.activations } else { 0 };
-        self.activations + slopes + 2 * self.buffer
+        self.activations + self.slopes() + self.buffers * self.buffer
+    }
+
+    fn slopes(&self) -> usize {
+        if self.slopes { self.activations } else { 0 }
     }
 
     pub(super) fn split<'a, T>(&self, scratch: &'a mut [T]) -> Memory<'a, T> {
         let (activations, rest) = scratch.split_at_mut(self.activations);
-        let (slopes, rest) = rest.split_at_mut(if self.activation.keeps_slope() { self.activations } else { 0 });
-        let (one, two) = rest.split_at_mut(self.buffer);
-        Memory { activations, slopes, cotangents: [one, two] }
+        let (slopes, cotangents) = rest.split_at_mut(self.slopes());
+        Memory { activations, slopes, cotangents }
     }
 
     /// Scaled weights in both orders, padded with zeros.
     pub(super) fn prepare<T: Real>(&self, theta: &[T], prepared: &mut [T]) {
         prepared.fill(T::zero());
-        for layer in &self.layers {
-            let Place { inputs, outputs, weight, bias, scale } = layer.place;
+        for step in &self.steps {
+            let Node::Dense { place, from, to, .. } = &step.node else { continue };
+            let Place { inputs, outputs, weight, bias, scale } = *place;
+            let (above, below) = (self.slots[*to].stride, self.slots[*from].stride);
             let a = scale.map_or(T::one(), |scale| theta[scale]);
             for o in 0..outputs {
                 for i in 0..inputs {
                     let w = a * theta[weight + o * inputs + i];
-                    prepared[layer.forward + i * layer.stride.1 + o] = w;
-                    prepared[layer.backward + o * layer.stride.0 + i] = w;
+                    prepared[step.forward + i * above + o] = w;
+                    prepared[step.backward + o * below + i] = w;
                 }
-                prepared[layer.bias + o] = a * theta[bias + o];
+                prepared[step.bias + o] = a * theta[bias + o];
             }
         }
     }
@@ -131,72 +187,181 @@ impl Tile {
     pub(super) fn forward<'a, T: Real>(
         &self,
         isa: Isa,
+        theta: &[T],
         prepared: &[T],
         points: &[T],
         count: usize,
         memory: &'a mut Memory<T>,
     ) -> &'a [T] {
         let rows = self.components * count;
-        let features = self.layers[0].stride.0;
+        let features = self.slots[0].stride;
         self.embedding.jets(points, features, &mut memory.activations[..rows * features]);
-        let last = self.layers.len() - 1;
-        for (l, layer) in self.layers.iter().enumerate() {
-            let end = self.layers.get(l + 1).map_or(self.output(), |next| next.input);
-            let (input, output) = memory.activations.split_at_mut(end);
-            let output = &mut output[..rows * layer.stride.1];
-            let weight = Matrix::new(&prepared[layer.forward..], layer.place.inputs, layer.stride.1, layer.stride.1);
-            let input = Matrix::new(&input[layer.input..], rows, layer.place.inputs, layer.stride.0);
-            gemm(output, layer.stride.1, T::zero(), input, weight);
-            let bias = &prepared[layer.bias..][..layer.stride.1];
-            if l < last {
-                let slope = if memory.slopes.is_empty() { &mut [] } else { &mut memory.slopes[end..][..output.len()] };
-                self.activation.forward(isa, &self.orders, output, bias, slope);
-            } else {
-                for row in output[..count * bias.len()].chunks_exact_mut(bias.len()) {
-                    row.iter_mut().zip(bias).for_each(|(u, &b)| *u += b);
+        for step in &self.steps {
+            let to = self.slots[step.node.output()];
+            let (before, output) = memory.activations.split_at_mut(to.offset);
+            let output = &mut output[..rows * to.stride];
+            let jets = |slot: usize| &before[self.slots[slot].offset..][..rows * self.slots[slot].stride];
+            match &step.node {
+                Node::Dense { place, from, activation, .. } => {
+                    let weight = Matrix::new(&prepared[step.forward..], place.inputs, to.stride, to.stride);
+                    let input = Matrix::new(jets(*from), rows, place.inputs, self.slots[*from].stride);
+                    gemm(output, to.stride, T::zero(), input, weight);
+                    let bias = &prepared[step.bias..][..to.stride];
+                    if let Some(activation) = activation {
+                        let slope = if activation.keeps_slope() {
+                            &mut memory.slopes[to.offset..][..output.len()]
+                        } else {
+                            &mut []
+                        };
+                        activation.forward(isa, &self.orders, output, bias, slope);
+                    } else {
+                        for row in output[..count * to.stride].chunks_exact_mut(to.stride) {
+                            row.iter_mut().zip(bias).for_each(|(u, &b)| *u += b);
+                        }
+                    }
                 }
+                Node::Gate { z, u, v, .. } => gate::forward(isa, &self.orders, [jets(*z), jets(*u), jets(*v)], output),
+                Node::Mix { f, x, alpha, .. } => gate::mix(isa, theta[*alpha], jets(*f), jets(*x), output),
             }
         }
-        &memory.activations[self.output()..][..rows * self.layers[last].stride.1]
+        &memory.activations[self.output(count)]
     }
 
     /// Where the network's output lies.
-    fn output(&self) -> usize {
-        let last = &self.layers[self.layers.len() - 1];
-        last.input + self.components * self.points * last.stride.0
+    fn output(&self, count: usize) -> std::ops::Range<usize> {
+        let slot = self.slots[self.slots.len() - 1];
+        slot.offset..slot.offset + self.components * count * slot.stride
     }
 
     /// Outputs and, to be written, their cotangents before [`Tile::backward`], both `[component, point, output]`.
     pub(super) fn seeds<'a, T: Real>(&self, count: usize, memory: &'a mut Memory<T>) -> (&'a [T], &'a mut [T]) {
-        let len = self.components * count * self.layers[self.layers.len() - 1].stride.1;
-        (&memory.activations[self.output()..][..len], &mut memory.cotangents[0][..len])
+        let output = self.output(count);
+        let len = output.len();
+        (&memory.activations[output], &mut memory.cotangents[..len])
     }
 
-    /// Back from the cotangents of the outputs. For each layer, last first, `visit(layer, zbar, h)` gets the cotangent of
-    /// the scaled linear map's result and its input.
+    /// Back from the cotangents of the outputs. `visit` gets what each layer contributes to the gradient, last first.
     pub(super) fn backward<T: Real>(
         &self,
         isa: Isa,
+        theta: &[T],
         prepared: &[T],
         count: usize,
         memory: &mut Memory<T>,
-        mut visit: impl FnMut(&Factors<T>),
+        mut visit: impl FnMut(Contribution<T>),
     ) {
         let rows = self.components * count;
-        let [mut zbar, mut other] = memory.cotangents.each_mut().map(|c| &mut **c);
-        for (l, layer) in self.layers.iter().enumerate().rev() {
-            let outputs = layer.place.outputs;
-            let h = &memory.activations[layer.input..][..rows * layer.stride.0];
-            let factors =
-                Factors { place: &layer.place, stride: layer.stride, components: self.components, count, zbar, h };
-            visit(&factors);
-            if l > 0 {
-                let hbar = &mut other[..rows * layer.stride.0];
-                let weight = Matrix::new(&prepared[layer.backward..], outputs, layer.stride.0, layer.stride.0);
-                gemm(hbar, layer.stride.0, T::zero(), Matrix::new(zbar, rows, outputs, layer.stride.1), weight);
-                let slope = if memory.slopes.is_empty() { &[] } else { &memory.slopes[layer.input..][..hbar.len()] };
-                self.activation.adjoint(isa, &self.orders, h, slope, hbar);
-                std::mem::swap(&mut zbar, &mut other);
+        let activations = &*memory.activations;
+        let range = |slot: usize| {
+            let Slot { offset, stride } = self.slots[slot];
+            offset..offset + rows * stride
+        };
+        let jets = |slot: usize| &activations[range(slot)];
+        let part = |bar: usize, slot: usize| {
+            let start = bar * self.buffer;
+            start..start + rows * self.slots[slot].stride
+        };
+        for step in self.steps.iter().rev() {
+            let to = step.node.output();
+            let here = part(step.bar, to);
+            match &step.node {
+                Node::Dense { place, from, activation, .. } => {
+                    let (above, below) = (self.slots[to].stride, self.slots[*from].stride);
+                    if let Some(activation) = activation {
+                        let slope = if activation.keeps_slope() { &memory.slopes[range(to)] } else { &[] };
+                        let zbar = &mut memory.cotangents[here.clone()];
+                        activation.adjoint(isa, &self.orders, jets(to), slope, zbar);
+                    }
+                    visit(Contribution::Dense(Factors {
+                        place,
+                        stride: (below, above),
+                        components: self.components,
+                        count,
+                        zbar: &memory.cotangents[here.clone()],
+                        h: jets(*from),
+                    }));
+                    if let Some(Bar { buffer, fresh }) = step.inputs[0] {
+                        let [zbar, hbar] = disjoint(memory.cotangents, [here, part(buffer, *from)]);
+                        let weight = Matrix::new(&prepared[step.backward..], place.outputs, below, below);
+                        let beta = if fresh { T::zero() } else { T::one() };
+                        gemm(hbar, below, beta, Matrix::new(zbar, rows, place.outputs, above), weight);
+                    }
+                }
+                Node::Gate { z, u, v, .. } => {
+                    let [Some(of_z), Some(of_u), Some(of_v)] = step.inputs else {
+                        unreachable!("a gate has three inputs behind the features")
+                    };
+                    let parts = [(of_z, *z), (of_u, *u), (of_v, *v)].map(|(bar, slot)| part(bar.buffer, slot));
+                    for (bar, part) in [of_u, of_v].iter().zip(&parts[1..]) {
+                        if bar.fresh {
+                            memory.cotangents[part.clone()].fill(T::zero());
+                        }
+                    }
+                    let [zr, ur, vr] = parts;
+                    let [hbar, zbar, ubar, vbar] = disjoint(memory.cotangents, [here, zr, ur, vr]);
+                    let inputs = [jets(*z), jets(*u), jets(*v)];
+                    gate::adjoint(isa, &self.orders, inputs, hbar, [zbar, ubar, vbar]);
+                }
+                Node::Mix { f, x, alpha, .. } => {
+                    let [Some(of_f), Some(of_x), _] = step.inputs else {
+                        unreachable!("a mean has two inputs behind the features")
+                    };
+                    let hbar = &memory.cotangents[here.clone()];
+                    let stride = self.slots[to].stride;
+                    visit(Contribution::Mix { alpha: *alpha, count, stride, hbar, f: jets(*f), x: jets(*x) });
+                    let parts = [here, part(of_f.buffer, *f), part(of_x.buffer, *x)];
+                    if of_x.fresh {
+                        memory.cotangents[parts[2].clone()].fill(T::zero());
+                    }
+                    let [hbar, fbar, xbar] = disjoint(memory.cotangents, parts);
+                    gate::mix_adjoint(isa, theta[*alpha], hbar, fbar, xbar);
+                }
+            }
+        }
+    }
+}
+
+/// Parts of a tile's buffers that the assignment keeps apart.
+fn disjoint<T, const N: usize>(buffers: &mut [T], parts: [std::ops::Range<usize>; N]) -> [&mut [T]; N] {
+    buffers.get_disjoint_mut(parts).expect("live cotangents have buffers of their own")
+}
+
+/// What an operation contributes to the gradient.
+pub(super) enum Contribution<'a, T> {
+    Dense(Factors<'a, T>),
+    /// `sum_{c, p} hbar_cp . (f_cp - x_cp)` to the entry `alpha`.
+    Mix {
+        alpha: usize,
+        count: usize,
+        stride: usize,
+        hbar: &'a [T],
+        f: &'a [T],
+        x: &'a [T],
+    },
+}
+
+impl<T: Real> Contribution<'_, T> {
+    /// Adds the gradient over all points to `gradient`, of the length of `theta`.
+    pub(super) fn add_gradient(&self, gradient: &mut [T]) {
+        match *self {
+            Self::Dense(ref factors) => factors.add_gradient(gradient),
+            Self::Mix { alpha, hbar, f, x, .. } => gradient[alpha] += gate::difference_along(hbar, f, x),
+        }
+    }
+
+    /// Writes the gradients, one for each point, into rows of the length of `theta`.
+    pub(super) fn write_rows<V: Lanes<Real = T>>(&self, rows: &mut [T], length: usize) {
+        match *self {
+            Self::Dense(ref factors) => factors.write_rows::<V>(rows, length),
+            Self::Mix { alpha, count, stride, hbar, f, x } => {
+                for (p, row) in rows.chunks_exact_mut(length).enumerate() {
+                    // Components of a point are `count` rows apart.
+                    let starts = (p * stride..f.len()).step_by(count * stride);
+                    row[alpha] = starts.fold(T::zero(), |sum, at| {
+                        let part = at..at + stride;
+                        sum + gate::difference_along(&hbar[part.clone()], &f[part.clone()], &x[part])
+                    });
+                }
             }
         }
     }

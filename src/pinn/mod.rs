@@ -5,6 +5,7 @@ pub mod series;
 pub mod ansatz;
 pub mod residual;
 pub mod initial;
+pub mod lagrangian;
 pub mod solution;
 pub mod march;
 pub mod covariance;

@@ -17,7 +17,7 @@ use options::MAX_PROBES;
 use ratio::{Probe, crossing};
 
 use super::tensor::Reader;
-use super::{NamedTensor, Stateful, vector};
+use super::{NamedTensor, Stateful};
 use crate::error::{Error, Result};
 
 /// Ratio of dampings from one probe to the next; squared after three moves in the same direction, and so on.
@@ -172,9 +172,12 @@ impl GaussNewton {
             }
         }
         self.learn(taken, before, loss);
-        let Probe { lambda, radius, rho, .. } = taken
-            .or(self.probes.last().copied())
-            .unwrap_or(Probe { lambda: self.lambda, radius: 0.0, loss: before, rho: 0.0 });
+        let Probe { lambda, radius, rho, .. } = taken.or(self.probes.last().copied()).unwrap_or(Probe {
+            lambda: self.lambda,
+            radius: 0.0,
+            loss: before,
+            rho: 0.0,
+        });
         Ok(StepReport {
             before,
             loss,
@@ -218,13 +221,7 @@ impl GaussNewton {
     }
 
     /// Walks from the last damping towards the target until the ratio crosses it, and takes the step there.
-    fn by_ratio(
-        &mut self,
-        problem: &mut impl LeastSquares,
-        theta: &[f64],
-        before: f64,
-        target: f64,
-    ) -> Option<Probe> {
+    fn by_ratio(&mut self, problem: &mut impl LeastSquares, theta: &[f64], before: f64, target: f64) -> Option<Probe> {
         let (mut lambda, floor, max) = (self.lambda, self.linear.floor(), self.options.max_probes);
         let mut start = self.attempt(problem, theta, before, lambda);
         for _ in 0..max {
@@ -331,8 +328,7 @@ impl Stateful for GaussNewton {
         let mut reader = Reader::new(state);
         let damping = reader.take::<f64>("damping", &[2])?;
         let trend = reader.take::<f64>("trend", &[TREND])?;
-        let [steps, slow, late, refined] =
-            ["steps", "slow", "late", "refined"].map(|name| reader.take_count(name));
+        let [steps, slow, late, refined] = ["steps", "slow", "late", "refined"].map(|name| reader.take_count(name));
         let (steps, slow, late, refined) = (steps?, slow?, late?, refined?);
         reader.finish()?;
         self.linear.set_refined(refined != 0)?;

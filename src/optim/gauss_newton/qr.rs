@@ -97,7 +97,11 @@ impl Qr {
     /// Squared lengths of the columns of `R`, which are those of `J`.
     pub fn columns(&self) -> impl Iterator<Item = f64> {
         let ld = self.p + self.rows;
-        self.stack.chunks_exact(ld).take(self.p).enumerate().map(|(j, column)| vector::dot(&column[..=j], &column[..=j]))
+        self.stack
+            .chunks_exact(ld)
+            .take(self.p)
+            .enumerate()
+            .map(|(j, column)| vector::dot(&column[..=j], &column[..=j]))
     }
 
     /// Smallest and largest magnitude of the diagonal of `R`.

@@ -1,6 +1,7 @@
 use std::ops::Range;
 
 use super::super::testing::{noise, transplant};
+use super::super::vector;
 use super::*;
 
 /// A problem given by its residuals and Jacobian matrix.
@@ -178,8 +179,11 @@ fn step_satisfies_the_normal_equations_and_promises_what_it_says() {
             let lambda = 0.3;
             let (radius, predicted) = linear.solve(lambda).unwrap();
             let d = linear.step().to_vec();
-            let after: Vec<f64> =
-                matrix.chunks(p).zip(&r).map(|(row, r)| r + row.iter().zip(&d).map(|(a, b)| a * b).sum::<f64>()).collect();
+            let after: Vec<f64> = matrix
+                .chunks(p)
+                .zip(&r)
+                .map(|(row, r)| r + row.iter().zip(&d).map(|(a, b)| a * b).sum::<f64>())
+                .collect();
             let mut length = 0.0;
             for j in 0..p {
                 let column = |r: &[f64]| (0..m).map(|i| matrix[i * p + j] * r[i]).sum::<f64>();
@@ -292,7 +296,10 @@ fn bad_sizes_and_values_are_refused_by_name() {
     let options = GaussNewtonOptions { rows: 0, ..NIELSEN };
     assert_eq!(message(1, 1, options), "rows = 0 is not allowed: must be >= 1");
     let damping = Damping::Ratio { target: 1.5, late_target: 0.5 };
-    assert_eq!(message(1, 1, GaussNewtonOptions { damping, ..NIELSEN }), "target = 1.5 is not allowed: must be in (0, 1)");
+    assert_eq!(
+        message(1, 1, GaussNewtonOptions { damping, ..NIELSEN }),
+        "target = 1.5 is not allowed: must be in (0, 1)"
+    );
 
     let mut method = GaussNewton::new(2, 2, NIELSEN, 1).unwrap();
     let wrong = method.step(&mut rosenbrock(4), &mut [1.0; 2]).unwrap_err().to_string();
