@@ -3,13 +3,25 @@
 // Kernels index arrays, tables and memory by the same number.
 #![allow(clippy::needless_range_loop)]
 
+pub mod data;
 mod faces;
+mod filter;
 mod halo;
+mod history;
 mod implicit;
 mod interpolation;
 mod kernel;
 mod limiter;
+pub mod metric;
+mod model;
+mod relu;
 mod solver;
+mod symmetry;
+pub mod training;
 
+pub use filter::{StaggeredFilter, coarsen};
+pub use history::legendre_weights;
 pub use interpolation::Cells;
+pub use model::{History, Indexing, ModelConfig, TemporalStencil};
 pub use solver::{FiniteVolume, Flow, ForcingAverage, Interpolation, Kolmogorov, Stencil};
+pub use symmetry::Symmetry;

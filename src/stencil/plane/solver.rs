@@ -235,8 +235,12 @@ impl<T: Real> FiniteVolume<T> {
         self.check(state, steps)
     }
 
-    /// Fails if a value is not finite; `steps` is what the error says.
-    pub(super) fn check(&self, state: &[T], steps: usize) -> Result<()> {
+    /// Fails if a value of samples `[2, n, n]` is not finite.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BlowUp`] with the number of steps and their time.
+    pub fn check(&self, state: &[T], steps: usize) -> Result<()> {
         match state.iter().position(|x| !x.is_finite()) {
             Some(index) => {
                 let t = steps as f64 * self.dt;
