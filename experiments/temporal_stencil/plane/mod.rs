@@ -1,0 +1,6 @@
+//! Kolmogorov flow: learned interpolation on coarse staggered cells.
+
+pub mod config;
+pub mod data;
+pub mod evaluate;
+pub mod train;
