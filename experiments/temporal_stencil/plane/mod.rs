@@ -1,5 +1,6 @@
 //! Kolmogorov flow: learned interpolation on coarse staggered cells.
 
+pub mod classical;
 pub mod config;
 pub mod data;
 pub mod evaluate;

@@ -108,13 +108,14 @@ pub fn trajectories(
         ])
         .expect("the curl of a plane field is one field"));
     }
-    let mut coarse = spectral_solver(flow, coarse_n, 2.0 * dt, samples, threads)?;
+    let mut coarse = spectral_solver(flow, coarse_n, dt, samples, threads)?;
     let mut state = coarse.load(omega.view())?;
     let units = (reference.warm_up - settle).round() as usize;
-    let cost = units as f64 / 8.0 + settle + frames as f64 * spacing;
+    // A step on half the points costs a quarter.
+    let cost = units as f64 / 4.0 + settle + frames as f64 * spacing;
     for unit in 0..units {
-        coarse.advance(&mut state, reference.steps / 2)?;
-        progress((unit + 1) as f64 / 8.0 / cost);
+        coarse.advance(&mut state, reference.steps)?;
+        progress((unit + 1) as f64 / 4.0 / cost);
     }
     let omega = Resample::plan(&coarse_grid, &fine_grid)?.apply(coarse.store(&state).view());
     let mut fine = spectral_solver(flow, reference.n, dt, samples, threads)?;
@@ -144,7 +145,7 @@ pub fn trajectories(
                 result.vorticity.index_axis_mut(Axis(0), sample).assign(&plane);
             }
         }
-        progress((units as f64 / 8.0 + settle + (frame + 1) as f64 * spacing) / cost);
+        progress((units as f64 / 4.0 + settle + (frame + 1) as f64 * spacing) / cost);
     }
     Ok(result)
 }
