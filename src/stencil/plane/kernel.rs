@@ -1,5 +1,6 @@
 //! One step of one sample, and its adjoint, for the vectors of an instruction set.
 
+use std::any::Any;
 use std::sync::Mutex;
 
 use num_traits::Zero;
@@ -9,7 +10,8 @@ use super::halo::Halo;
 use super::implicit::{self, Implicit};
 use super::interpolation::{Cells, norms};
 use crate::field::Real;
-use crate::spectral::simd::{Complex, Isa, Lanes};
+use crate::spectral::fft::ColumnFft;
+use crate::spectral::simd::{Complex, Lanes};
 
 /// How values at faces are found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,15 +49,32 @@ pub(super) struct Constants {
 
 /// The kernel with the widest vector that divides the rows.
 pub(super) fn plan<T: Real>(constants: &Constants) -> Box<dyn Kernel<T>> {
+    // Compiled here once for both precisions, not again wherever a solver is used.
+    let kernel: Box<dyn Any> = match T::NAME {
+        f32::NAME => Box::new(single(constants)),
+        _ => Box::new(double(constants)),
+    };
+    *kernel.downcast().expect("T is f32 or f64, as its name says")
+}
+
+fn single(constants: &Constants) -> Box<dyn Kernel<f32>> {
+    widest(constants)
+}
+
+fn double(constants: &Constants) -> Box<dyn Kernel<f64>> {
+    widest(constants)
+}
+
+fn widest<T: Real>(constants: &Constants) -> Box<dyn Kernel<T>> {
     fn fits<V: Lanes>(n: usize) -> bool {
-        V::is_available() && n.is_multiple_of(V::WIDTH) && crate::spectral::fft::ColumnFft::<V>::supports(n)
+        V::is_available() && n.is_multiple_of(V::WIDTH) && ColumnFft::<V>::supports(n)
     }
     let n = constants.n;
-    if Isa::Avx512.is_available() && fits::<T::Avx512>(n) {
+    if fits::<T::Avx512>(n) {
         Box::new(Plan::<T::Avx512>::new(constants))
-    } else if Isa::Avx2.is_available() && fits::<T::Avx2>(n) {
+    } else if fits::<T::Avx2>(n) {
         Box::new(Plan::<T::Avx2>::new(constants))
-    } else if Isa::Neon.is_available() && fits::<T::Neon>(n) {
+    } else if fits::<T::Neon>(n) {
         Box::new(Plan::<T::Neon>::new(constants))
     } else {
         Box::new(Plan::<T>::new(constants))

@@ -3,6 +3,7 @@
 // Kernels index arrays, tables and memory by the same number.
 #![allow(clippy::needless_range_loop)]
 
+mod correction;
 pub mod data;
 mod faces;
 mod filter;
@@ -14,11 +15,12 @@ mod kernel;
 mod limiter;
 pub mod metric;
 mod model;
-mod relu;
 mod solver;
 mod symmetry;
+mod tower;
 pub mod training;
 
+pub use correction::{Correction, CorrectionConfig, CorrectionMode, Coarse};
 pub use filter::{StaggeredFilter, coarsen};
 pub use history::legendre_weights;
 pub use interpolation::Cells;

@@ -6,12 +6,11 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::history::Features;
-use super::relu::Relu;
+use super::tower::Tower;
 use super::{FiniteVolume, Stencil};
 use crate::autodiff::{Parameters, Tape, Var};
 use crate::error::{Error, Result};
 use crate::field::Real;
-use crate::nn::{Convolution, Padding};
 
 /// The window of past frames that a tower sees.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,8 +93,7 @@ impl Default for ModelConfig {
 pub struct TemporalStencil<T: Real> {
     config: ModelConfig,
     solver: FiniteVolume<T>,
-    layers: Vec<Convolution>,
-    head: Convolution,
+    tower: Tower,
 }
 
 impl<T: Real> TemporalStencil<T> {
@@ -111,27 +109,15 @@ impl<T: Real> TemporalStencil<T> {
         parameters: &mut Parameters<T>,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self> {
-        for (name, value) in [("width", config.width), ("layers", config.layers), ("bundle", config.bundle)] {
-            if value == 0 {
-                return Err(Error::parameter(name, value, "must be at least 1"));
-            }
+        if config.bundle == 0 {
+            return Err(Error::parameter("bundle", config.bundle, "must be at least 1"));
         }
         if config.indexing == Indexing::AsReleased && config.bundle != 4 {
             return Err(Error::parameter("bundle", config.bundle, "must be 4 with the indexing as released"));
         }
-        let mut c_in = features(config)?.channels();
-        let mut layers = Vec::new();
-        for layer in 0..config.layers {
-            let (name, channels) = (format!("tower.{layer}"), (c_in, config.width));
-            layers.push(Convolution::new(parameters, &name, channels, &[3, 3], Padding::Periodic, true, rng)?);
-            c_in = config.width;
-        }
-        let channels = (c_in, config.bundle * config.stencil.cells.logits());
-        let begin = parameters.len();
-        let head = Convolution::new(parameters, "head", channels, &[1, 1], Padding::Periodic, true, rng)?;
-        let factor = T::of(config.head);
-        parameters.theta_mut()[begin..].iter_mut().for_each(|w| *w *= factor);
-        Ok(Self { config: config.clone(), solver, layers, head })
+        let channels = (features(config)?.channels(), config.bundle * config.stencil.cells.logits());
+        let tower = Tower::new(parameters, channels, config.width, config.layers, config.head, rng)?;
+        Ok(Self { config: config.clone(), solver, tower })
     }
 
     /// The constants.
@@ -155,12 +141,8 @@ impl<T: Real> TemporalStencil<T> {
     ///
     /// [`Error::Parameter`] for another number of frames, [`Error::Shape`] for frames of another shape.
     pub fn logits(&self, tape: &mut Tape<T>, window: &[Var]) -> Result<Var> {
-        let mut x = tape.apply(features(&self.config)?, window)?;
-        for layer in &self.layers {
-            x = layer.record(tape, x)?;
-            x = tape.apply(Relu, &[x])?;
-        }
-        self.head.record(tape, x)
+        let x = tape.apply(features(&self.config)?, window)?;
+        self.tower.record(tape, x)
     }
 
     /// Records `steps` steps from a window of frames, `[batch, 2, n, n]` each, and gives their results. `between` may
@@ -261,11 +243,9 @@ impl<T: Real> TemporalStencil<T> {
     pub fn flops(&self) -> f64 {
         let points = (self.solver.n() * self.solver.n()) as f64;
         let features = features(&self.config).expect("was checked when the model was made");
-        let (c_in, width, layers) = (features.channels(), self.config.width, self.config.layers);
         let logits = self.config.stencil.cells.logits();
-        let tower = 18 * (c_in * width + (layers - 1) * width * width) + 2 * width * logits * self.config.bundle;
-        let history = if self.config.history.is_some() { 2 * features.weights.len() * 2 } else { 0 };
-        let per_bundle = (tower + history) as f64 * points / self.config.bundle as f64;
+        let history = 4.0 * features.weights.len() as f64;
+        let per_bundle = (self.tower.flops() + history) * points / self.config.bundle as f64;
         // Logits times differences, running sums of two patches; fluxes; two complex transforms of n^2 points.
         let stencil = (2 * logits + 2 * 4 * self.config.stencil.cells.count() + 40) as f64 * points;
         per_bundle + stencil + 2.0 * 5.0 * points * points.log2()
