@@ -1,0 +1,7 @@
+//! Kolmogorov flow: learned interpolation on coarse staggered cells.
+
+pub mod classical;
+pub mod config;
+pub mod data;
+pub mod evaluate;
+pub mod train;

@@ -1,0 +1,195 @@
+//! `temporal_stencil train` in two dimensions.
+
+use std::collections::VecDeque;
+
+use ndarray::{Array5, ArrayView5, s};
+use parseval::autodiff::{Parameters, Tape};
+use parseval::optim::{NamedTensor, TensorData};
+use parseval::run::checkpoint::{Checkpoint, Snapshot};
+use parseval::run::seed;
+use parseval::run::tensor_file::{Tensor, TensorFile, Tensors};
+use parseval::run::training::{Scalars, Train};
+use parseval::stencil::plane::training::{Trainer, unroll};
+use parseval::stencil::plane::{FiniteVolume, Symmetry, TemporalStencil, metric};
+use parseval::{Error, Result};
+use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
+
+use super::config::Config;
+use super::data::Data;
+
+/// Single precision: the errors of a coarse model are far above its round-off.
+pub type Precision = f32;
+
+/// Time that validations look ahead.
+const VALIDATION: f64 = 3.0;
+
+/// A training run of one seed.
+pub struct Training<'a> {
+    config: Config,
+    seed: u64,
+    data: &'a Data,
+    trainer: Trainer<Precision>,
+}
+
+/// The model of a configuration with the initial parameters of a seed, and its tape.
+pub fn model(config: &Config, run_seed: u64, threads: usize) -> Result<(TemporalStencil<Precision>, Tape<Precision>)> {
+    let solver = FiniteVolume::plan(&config.flow, config.data.n, config.data.dt)?;
+    let (mut parameters, mut rng) = (Parameters::new(), seed::stream(run_seed, "parameters", 0));
+    let model = TemporalStencil::new(&config.model, solver, &mut parameters, &mut rng)?;
+    Ok((model, Tape::new(parameters, threads)?))
+}
+
+/// Replaces the parameters of a tape by stored ones.
+pub fn load(tape: &mut Tape<Precision>, file: &TensorFile) -> Result<()> {
+    let mut stored = Vec::new();
+    for view in tape.parameters().views() {
+        let values = file.get::<Precision>(&view.name, &view.shape)?;
+        stored.push((view.name.clone(), view.shape.clone(), values.to_vec()));
+    }
+    tape.parameters_mut().assign(|name| {
+        stored.iter().find(|(n, ..)| n == name).map(|(_, shape, values)| (shape.as_slice(), values.as_slice()))
+    })
+}
+
+/// Frames `[sample, time, 2, n, n]`, `every` steps apart, beginning with the present: frame `past - 1` of `truth`.
+pub fn predict(
+    model: &TemporalStencil<Precision>,
+    tape: &mut Tape<Precision>,
+    truth: ArrayView5<Precision>,
+    past: usize,
+    (frames, every): (usize, usize),
+) -> Result<Array5<Precision>> {
+    let (samples, _, _, n, _) = truth.dim();
+    let frame = |t: usize| truth.slice(s![.., t, .., .., ..]).iter().copied().collect::<Vec<Precision>>();
+    let mut window: VecDeque<Vec<Precision>> = (past - model.window()..past).map(frame).collect();
+    let mut result = Array5::zeros((samples, frames, 2, n, n));
+    let mut keep = |t: usize, state: &[Precision]| {
+        result.slice_mut(s![.., t, .., .., ..]).iter_mut().zip(state).for_each(|(to, &from)| *to = from);
+    };
+    keep(0, &frame(past - 1));
+    model.predict(tape, &mut window, (frames - 1) * every, |step, state| {
+        if step.is_multiple_of(every) {
+            keep(step / every, state);
+        }
+        Ok(())
+    })?;
+    Ok(result)
+}
+
+impl<'a> Training<'a> {
+    pub fn new(config: &Config, data: &'a Data, run_seed: u64, threads: usize) -> Result<Self> {
+        let (model, tape) = model(config, run_seed, threads)?;
+        let trainer = Trainer::new(model, tape, &config.optimizer, config.unroll.gradient, config.unroll.clip)?;
+        Ok(Self { config: config.clone(), seed: run_seed, data, trainer })
+    }
+
+    pub fn parts(&mut self) -> (&TemporalStencil<Precision>, &mut Tape<Precision>) {
+        self.trainer.parts()
+    }
+
+    /// Random windows of consecutive frames, `[batch, 2, n, n]` each.
+    fn windows(&self, step: u64, frames: usize) -> Vec<Vec<Precision>> {
+        let Config { flow, unroll, data, .. } = &self.config;
+        let mut rng = seed::stream(self.seed, "windows", step);
+        let (samples, times, ..) = self.data.train.dim();
+        let len = 2 * data.n * data.n;
+        let mut result = vec![vec![0.0; unroll.batch * len]; frames];
+        let train = self.data.train.as_slice().expect("read in standard layout");
+        for window in 0..unroll.batch {
+            let (sample, first) = (rng.random_range(0..samples), rng.random_range(0..=times - frames));
+            let symmetry = match unroll.augment {
+                true => Symmetry::random(flow, data.n, &mut rng),
+                false => Symmetry::default(),
+            };
+            for (t, frame) in result.iter_mut().enumerate() {
+                let from = &train[(sample * times + first + t) * len..][..len];
+                symmetry.apply(data.n, from, &mut frame[window * len..][..len]);
+            }
+        }
+        let past = self.config.model.history.map_or(0, |h| h.window - 1);
+        if unroll.noise > 0.0 {
+            for x in result[..past].iter_mut().flatten() {
+                let noise: f64 = StandardNormal.sample(&mut rng);
+                *x += (unroll.noise * noise) as Precision;
+            }
+        }
+        result
+    }
+}
+
+impl Train for Training<'_> {
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn step(&mut self, step: u64) -> Result<Scalars> {
+        let unrolled = unroll(&self.config.unroll.curriculum, step, self.config.training.steps)?;
+        let window = self.config.model.history.map_or(1, |h| h.window);
+        let frames = self.windows(step, window + unrolled);
+        let rate = self.config.rate.at(step, self.config.training.steps);
+        let report = self.trainer.step(&frames, rate)?;
+        Ok(vec![
+            // A longer unroll has a larger error; the error a step can be compared between stages.
+            ("loss".into(), report.loss),
+            ("gradient".into(), report.gradient_norm),
+            ("unroll".into(), unrolled as f64),
+            ("rate".into(), rate),
+        ])
+    }
+
+    fn validate(&mut self, _: u64) -> Result<Scalars> {
+        if self.config.data.valid == 0 {
+            return Ok(Scalars::new());
+        }
+        let (past, dt) = (self.config.data.past, self.config.data.dt);
+        let every = (0.1 / dt).round().max(1.0) as usize;
+        let time = VALIDATION.min(self.config.data.time);
+        let frames = (time / (every as f64 * dt)).floor() as usize + 1;
+        let (model, tape) = self.trainer.parts();
+        let truth = self.data.valid.slice(s![.., past - 1..;every as isize, .., .., ..]);
+        let truth = truth.slice(s![.., ..frames, .., .., ..]);
+        let mean = match predict(model, tape, self.data.valid.view(), past, (frames, every)) {
+            Ok(prediction) => metric::correlations(prediction.view(), truth)?.mean().unwrap_or(0.0),
+            Err(Error::BlowUp { .. }) => 0.0,
+            Err(error) => return Err(error),
+        };
+        Ok(vec![("decorrelation".into(), 1.0 - mean)])
+    }
+
+    fn save(&self) -> Snapshot {
+        let parameters = self.trainer.parameters().tensors();
+        let model: Tensors = parameters.map(|(name, shape, values)| (name.to_owned(), tensor(shape, values))).collect();
+        let optimizer = self.trainer.optimizer_state().into_iter();
+        let optimizer = optimizer.map(|t| {
+            let stored = match &t.data {
+                TensorData::F32(values) => tensor(&t.shape, values),
+                TensorData::F64(values) => tensor(&t.shape, values),
+            };
+            (t.name, stored)
+        });
+        Snapshot { model, optimizer: optimizer.collect(), ..Snapshot::default() }
+    }
+
+    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        load(self.trainer.parts().1, &checkpoint.model)?;
+        let mut state = Vec::new();
+        for known in self.trainer.optimizer_state() {
+            let (name, shape) = (known.name.clone(), known.shape.clone());
+            let data = match known.data {
+                TensorData::F32(_) => TensorData::F32(checkpoint.optimizer.get::<f32>(&name, &shape)?.to_vec()),
+                TensorData::F64(_) => TensorData::F64(checkpoint.optimizer.get::<f64>(&name, &shape)?.to_vec()),
+            };
+            state.push(NamedTensor { name, shape, data });
+        }
+        self.trainer.optimizer().restore(&state)
+    }
+
+    fn diagnose(&self) -> String {
+        self.trainer.worst_gradient()
+    }
+}
+
+fn tensor<T: parseval::run::tensor_file::Element>(shape: &[usize], values: &[T]) -> Tensor {
+    Tensor::new(shape, values.to_vec()).expect("a tensor has as many values as its shape says")
+}

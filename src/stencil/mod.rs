@@ -1,0 +1,3 @@
+//! Learned stencils inside finite-volume solvers.
+
+pub mod plane;

@@ -1,0 +1,208 @@
+//! Coarse trajectories of a well-resolved spectral flow.
+
+use ndarray::{Array3, Array5, ArrayD, Axis, Ix2, s};
+use serde::{Deserialize, Serialize};
+
+use super::filter::StaggeredFilter;
+use super::{FiniteVolume, Flow};
+use crate::error::{Error, Result};
+use crate::field::Grid;
+use crate::initial::FilteredVelocity;
+use crate::pde::{Forcing2d, NavierStokes2d};
+use crate::spectral::{Derivatives, Resample};
+use crate::stepper::{Options, Scheme, Stepper};
+
+/// The spectral solver that makes the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reference {
+    /// Points along an axis; modes up to a third of it are kept.
+    pub n: usize,
+    /// Steps a time unit.
+    pub steps: usize,
+    /// Time before the first frame, most of it on half the points.
+    pub warm_up: f64,
+    /// Wavenumber of the largest magnitudes of the initial velocity.
+    pub peak: f64,
+    /// Largest initial speed.
+    pub max_speed: f64,
+}
+
+impl Default for Reference {
+    /// 128 points and 80 steps a time unit, which follow Kolmogorov flow at Re = 1000 for about eight time units.
+    fn default() -> Self {
+        Self { n: 128, steps: 80, warm_up: 40.0, peak: 4.0, max_speed: 7.0 }
+    }
+}
+
+/// Coarse trajectories with the fine field they begin with.
+#[derive(Clone, Debug)]
+pub struct Trajectories {
+    /// Exactly filtered frames, `[sample, time, 2, n, n]`; see [`FiniteVolume`] for the places of the values.
+    pub frames: Array5<f32>,
+    /// Vorticity of the reference at the frame `start`, `[sample, x, y]`.
+    pub vorticity: Array3<f64>,
+    /// The frame of that.
+    pub start: usize,
+}
+
+/// The equation of a flow for the spectral solver.
+pub fn spectral_flow(flow: &Flow) -> NavierStokes2d {
+    let forcing = match flow.forcing {
+        Some(f) => Forcing2d::Kolmogorov { amplitude: f.amplitude, mode: f.mode, length: flow.length },
+        None => Forcing2d::None,
+    };
+    NavierStokes2d { nu: flow.nu, drag: flow.drag, mean_flow: [0.0; 2], forcing }
+}
+
+/// A spectral solver of a flow.
+///
+/// # Errors
+///
+/// Those of [`Stepper::plan`].
+pub fn spectral_solver(flow: &Flow, n: usize, dt: f64, batch: usize, threads: usize) -> Result<Stepper<f64>> {
+    let grid = Grid::cube(2, n, flow.length)?;
+    let options = Options { batch, threads, ..Options::default() };
+    Stepper::plan(&spectral_flow(flow), &grid, Scheme::Etdrk4, dt, &options)
+}
+
+/// Makes `samples` trajectories of `frames` frames of `n x n` cells, `spacing` apart, with the seeds `seed..`.
+/// `start` is the frame whose vorticity is kept. All samples advance together on `threads` threads; `progress` is told
+/// the share that is done.
+///
+/// # Errors
+///
+/// [`Error::Parameter`] if the spacing is not a whole number of reference steps, if `start` is not below `frames`, or for
+/// a grid, a flow or an initial velocity out of range; [`Error::BlowUp`] of the reference.
+#[allow(clippy::too_many_arguments)]
+pub fn trajectories(
+    flow: &Flow,
+    reference: &Reference,
+    n: usize,
+    spacing: f64,
+    (samples, seed): (usize, u64),
+    (frames, start): (usize, usize),
+    threads: usize,
+    mut progress: impl FnMut(f64),
+) -> Result<Trajectories> {
+    let dt = 1.0 / reference.steps as f64;
+    let every = (spacing / dt).round();
+    if !(every >= 1.0 && (every * dt / spacing - 1.0).abs() < 1e-9) {
+        return Err(Error::parameter("spacing", spacing, format!("must be a multiple of the reference step {dt}")));
+    }
+    if start >= frames || samples == 0 {
+        return Err(Error::parameter("start", start, format!("must be below the number of frames {frames}")));
+    }
+    // Statistics settle on half the points; the last two time units are the reference's own.
+    let settle = reference.warm_up.min(2.0);
+    let coarse_n = reference.n / 2;
+    let coarse_grid = Grid::cube(2, coarse_n, flow.length)?;
+    let fine_grid = Grid::cube(2, reference.n, flow.length)?;
+    let derivatives = Derivatives::<f64>::plan(&coarse_grid);
+    let velocity = FilteredVelocity { peak: reference.peak, max_speed: reference.max_speed };
+    let mut omega = ArrayD::zeros(vec![samples, 1, coarse_n, coarse_n]);
+    for (sample, mut field) in omega.axis_iter_mut(Axis(0)).enumerate() {
+        let u = velocity.sample(&coarse_grid, seed + sample as u64)?;
+        field.index_axis_mut(Axis(0), 0).assign(&derivatives.curl(u.view()).into_shape_with_order(vec![
+            coarse_n, coarse_n,
+        ])
+        .expect("the curl of a plane field is one field"));
+    }
+    let mut coarse = spectral_solver(flow, coarse_n, dt, samples, threads)?;
+    let mut state = coarse.load(omega.view())?;
+    let units = (reference.warm_up - settle).round() as usize;
+    // A step on half the points costs a quarter.
+    let cost = units as f64 / 4.0 + settle + frames as f64 * spacing;
+    for unit in 0..units {
+        coarse.advance(&mut state, reference.steps)?;
+        progress((unit + 1) as f64 / 4.0 / cost);
+    }
+    let omega = Resample::plan(&coarse_grid, &fine_grid)?.apply(coarse.store(&state).view());
+    let mut fine = spectral_solver(flow, reference.n, dt, samples, threads)?;
+    let mut state = fine.load(omega.view())?;
+    fine.advance(&mut state, (settle / dt).round() as usize)?;
+
+    let filter = StaggeredFilter::plan(flow, reference.n, n)?;
+    let mut result = Trajectories {
+        frames: Array5::zeros((samples, frames, 2, n, n)),
+        vorticity: Array3::zeros((samples, reference.n, reference.n)),
+        start,
+    };
+    for frame in 0..frames {
+        if frame > 0 {
+            fine.advance(&mut state, every as usize)?;
+        }
+        let half = fine.to_half(&state);
+        for sample in 0..samples {
+            let spectrum = half.index_axis(Axis(0), sample).index_axis_move(Axis(0), 0);
+            let field = filter.apply(spectrum)?;
+            let to = &mut result.frames.slice_mut(s![sample, frame, .., .., ..]);
+            to.iter_mut().zip(&field).for_each(|(to, &from)| *to = from as f32);
+        }
+        if frame == start {
+            for (sample, field) in fine.store(&state).axis_iter(Axis(0)).enumerate() {
+                let plane = field.index_axis(Axis(0), 0).into_dimensionality::<Ix2>().expect("a plane field");
+                result.vorticity.index_axis_mut(Axis(0), sample).assign(&plane);
+            }
+        }
+        progress((units as f64 / 4.0 + settle + (frame + 1) as f64 * spacing) / cost);
+    }
+    Ok(result)
+}
+
+/// A divergence-free random start for the finite-volume solver, `[2, n, n]`: [`FilteredVelocity`], exactly filtered.
+///
+/// # Errors
+///
+/// Those of [`FilteredVelocity::sample`].
+pub fn random_start(solver: &FiniteVolume<f64>, velocity: FilteredVelocity, seed: u64) -> Result<Vec<f64>> {
+    let (flow, n) = (solver.flow(), solver.n());
+    let grid = Grid::cube(2, n, flow.length)?;
+    let derivatives = Derivatives::<f64>::plan(&grid);
+    let omega = derivatives.curl(velocity.sample(&grid, seed)?.view());
+    let omega_hat = derivatives.transform().forward(omega.view());
+    let shape = vec![n, n / 2 + 1];
+    let omega_hat = omega_hat.into_shape_with_order(shape).expect("the curl of a plane field is one field");
+    Ok(StaggeredFilter::plan(flow, n, n)?.apply(omega_hat.view())?.into_raw_vec_and_offset().0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stencil::plane::metric::vorticity_correlation;
+
+    #[test]
+    fn frames_are_the_filtered_reference_and_seeds_are_samples() {
+        let flow = Flow::default();
+        let reference = Reference { n: 32, steps: 40, warm_up: 1.0, ..Reference::default() };
+        let of = |samples, seed| trajectories(&flow, &reference, 16, 0.05, (samples, seed), (3, 1), 1, |_| ()).unwrap();
+        let two = of(2, 7);
+        let second = of(1, 8);
+        let difference = &two.frames.slice(s![1.., .., .., .., ..]) - &second.frames;
+        // Bits may differ with the batch; values are of size seven in single precision.
+        assert!(difference.iter().all(|d| d.abs() < 1e-5));
+        // The kept vorticity belongs to frame 1.
+        let grid = Grid::cube(2, 32, flow.length).unwrap();
+        let hat = crate::spectral::Transform::<f64>::plan(&grid)
+            .forward(two.vorticity.index_axis(Axis(0), 0).to_owned().into_dyn().view());
+        let field = StaggeredFilter::plan(&flow, 32, 16).unwrap().apply(hat.view()).unwrap();
+        let field = field.into_dimensionality::<ndarray::Ix3>().unwrap();
+        let frame = two.frames.slice(s![0, 1, .., .., ..]).mapv(f64::from);
+        assert!((vorticity_correlation(frame.view(), field.view()) - 1.0).abs() < 1e-10);
+        assert!(trajectories(&flow, &reference, 16, 0.03, (1, 0), (3, 1), 1, |_| ()).is_err());
+    }
+
+    #[test]
+    fn a_random_start_is_divergence_free_with_its_speed() {
+        let solver = FiniteVolume::<f64>::plan(&Flow::default(), 32, 0.0125).unwrap();
+        let velocity = FilteredVelocity { peak: 4.0, max_speed: 7.0 };
+        let start = random_start(&solver, velocity, 1).unwrap();
+        let (n, h) = (32, solver.flow().length / 32.0);
+        let at = |c: usize, i: usize, j: usize| start[(c * n + i % n) * n + j % n];
+        let d = |i: usize, j: usize| (at(0, i, j) - at(0, i + n - 1, j) + at(1, i, j) - at(1, i, j + n - 1)) / h;
+        assert!((0..n * n).all(|p| d(p / n, p % n).abs() < 1e-11));
+        let largest = start.iter().fold(0.0f64, |l, x| l.max(x.abs()));
+        // Components are below the speed, and means over faces below their largest value.
+        assert!((3.5..7.5).contains(&largest), "{largest}");
+    }
+}

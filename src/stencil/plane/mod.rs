@@ -1,0 +1,29 @@
+//! Two-dimensional incompressible flow on staggered finite volumes, with learned interpolation.
+
+// Kernels index arrays, tables and memory by the same number.
+#![allow(clippy::needless_range_loop)]
+
+mod correction;
+pub mod data;
+mod faces;
+mod filter;
+mod halo;
+mod history;
+mod implicit;
+mod interpolation;
+mod kernel;
+mod limiter;
+pub mod metric;
+mod model;
+mod solver;
+mod symmetry;
+mod tower;
+pub mod training;
+
+pub use correction::{Correction, CorrectionConfig, CorrectionMode, Coarse};
+pub use filter::{StaggeredFilter, coarsen};
+pub use history::legendre_weights;
+pub use interpolation::Cells;
+pub use model::{History, Indexing, ModelConfig, TemporalStencil};
+pub use solver::{FiniteVolume, Flow, ForcingAverage, Interpolation, Kolmogorov, Stencil};
+pub use symmetry::Symmetry;
