@@ -57,6 +57,7 @@ pub mod plot;
 pub mod run;
 pub mod simulate;
 pub mod spectral;
+pub mod stencil;
 pub mod stepper;
 
 pub use error::{Error, Result};
