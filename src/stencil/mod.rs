@@ -3,9 +3,9 @@
 //! [`memory`] compresses a window of past frames into a few features a point. [`line`] is the one-dimensional solver with
 //! learned fluxes (Kuramoto-Sivashinsky, Burgers). [`metric`] tells how long a prediction stays correlated with the truth.
 
-//pub mod line;
+pub mod line;
 pub mod memory;
-//pub mod metric;
+pub mod metric;
 
 use crate::field::Real;
 use crate::spectral::simd::{Isa, Lanes};

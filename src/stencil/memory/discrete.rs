@@ -1,7 +1,7 @@
 //! From continuous time to frames.
 
+use faer::Mat;
 use faer::linalg::solvers::Solve;
-use faer::{Mat, prelude::SolveLstsq as _};
 use ndarray::{Array1, Array2};
 use num_complex::Complex64;
 
@@ -20,6 +20,16 @@ pub struct Update {
 }
 
 impl System {
+    /// Eigenvalues of `A`, unit 1/time, in no order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] if they cannot be found.
+    pub fn eigenvalues(&self) -> Result<Vec<Complex64>> {
+        let refuse = |e| Error::parameter("A", format!("{:?}", self.a.dim()), format!("must have eigenvalues: {e:?}"));
+        to_faer(&self.a).eigenvalues().map_err(refuse)
+    }
+
     /// Bilinear (trapezoidal) rule with step `dt`: `A_d = (I - dt A / 2)^-1 (I + dt A / 2)`, `B_d = (I - dt A / 2)^-1 dt B`.
     ///
     /// For [`Measure::LegS`] step `k = 1, 2, ..` is that with `dt = 1 / k`; it is of first order in `1 / k`, and
@@ -146,12 +156,6 @@ fn check_step(dt: f64) -> Result<()> {
 
 pub(super) fn to_faer(a: &Array2<f64>) -> Mat<f64> {
     Mat::from_fn(a.nrows(), a.ncols(), |i, j| a[[i, j]])
-}
-
-/// Eigenvalues of a real matrix.
-pub(super) fn eigenvalues(a: &Array2<f64>) -> Result<Vec<Complex64>> {
-    let refuse = |e| Error::parameter("A", format!("{:?}", a.dim()), format!("must have eigenvalues: {e:?}"));
-    Ok(to_faer(a).eigenvalues().map_err(refuse)?)
 }
 
 /// Features by a dense recurrence, the same at every point.

@@ -169,7 +169,6 @@ pub(super) fn legendre(order: usize, x: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stencil::memory::discrete::eigenvalues;
 
     const ALL: [Measure; 4] =
         [Measure::LegS, Measure::LegT { window: 2.0 }, Measure::LagT, Measure::Fourier { window: 2.0 }];
@@ -189,14 +188,14 @@ mod tests {
     #[test]
     fn eigenvalues_of_legs_are_the_negative_integers_and_all_systems_are_stable() {
         let mut found: Vec<f64> =
-            eigenvalues(&Measure::LegS.system(8).unwrap().a).unwrap().iter().map(|l| l.re).collect();
+            Measure::LegS.system(8).unwrap().eigenvalues().unwrap().iter().map(|l| l.re).collect();
         found.sort_by(|a, b| b.total_cmp(a));
         for (n, value) in found.iter().enumerate() {
             // A condition number of 8e4 times the round-off of a matrix of norm 41.
             assert!((value + (n + 1) as f64).abs() < 1e-9, "{value}");
         }
         for measure in ALL {
-            let largest = eigenvalues(&measure.system(9).unwrap().a).unwrap().iter().map(|l| l.re).fold(-9.0, f64::max);
+            let largest = measure.system(9).unwrap().eigenvalues().unwrap().iter().map(|l| l.re).fold(-9.0, f64::max);
             assert!(largest < -0.1, "{measure:?}: {largest}");
         }
     }

@@ -1,0 +1,3 @@
+use parseval::Result;
+use crate::Session;
+pub fn evaluate(_s: &Session) -> Result<()> { Ok(()) }
