@@ -75,7 +75,7 @@ fn long_run(config: &Config, test: &Test, trained: &mut Trained, seed: u64, trut
     let past = test.past.mapv(|x| x as f32);
     let (mut sum, mut count) = (Array1::<f64>::zeros(cells / 2 + 1), 0.0);
     let Trained { tape, model } = trained;
-    model.predict(tape, past.view(), steps, dt, |step, u| {
+    model.predict(tape, past.view(), steps, |step, u| {
         if 2 * step > steps && step % 4 == 0 {
             let fields = ndarray::ArrayView2::from_shape((u.len() / cells, cells), u).expect("rows of cells");
             sum += &spectrum(fields);
@@ -146,7 +146,7 @@ pub fn evaluate(session: &Session) -> Result<()> {
         config.name, config.data.test_time
     );
     let columns =
-        ["method", "T95", "90 %", "T80", "90 %", "mean error", "steps a unit", "kFLOP a unit", "µs a unit"];
+        ["method", "T95", "T95 90 %", "T80", "T80 90 %", "mean error", "steps a unit", "kFLOP a unit", "µs a unit"];
     let mut table = Table::new(title, &columns);
     let mean = |value: &dyn Fn(&Scored) -> f64| Statistics::of(&own.iter().map(value).collect::<Vec<_>>()).cell();
     table.row([
@@ -218,7 +218,7 @@ fn cells(row: &Scored) -> [Cell; 9] {
     let p = &row.prediction;
     let interval = |d: &Duration| Cell::Text(format!("{:.1} .. {:.1}", d.low, d.high));
     let label = match p.blow_up {
-        Some(time) => format!("{} (blew up after {time:.1})", p.label),
+        Some((time, count)) => format!("{} ({count} blew up, the first after {time:.1})", p.label),
         None => p.label.clone(),
     };
     [
@@ -227,7 +227,7 @@ fn cells(row: &Scored) -> [Cell; 9] {
         interval(&row.t95),
         Cell::Number(row.t80.value),
         interval(&row.t80),
-        Cell::Number(row.error),
+        if p.blow_up.is_some() { Cell::Empty } else { Cell::Number(row.error) },
         Cell::Number(p.steps),
         if p.flops.is_nan() { Cell::Empty } else { Cell::Number(p.flops / 1e3) },
         Cell::Number(p.seconds * 1e6),

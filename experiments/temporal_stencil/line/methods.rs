@@ -14,7 +14,7 @@ use super::training::Trained;
 /// Frames that a method predicts, and what they cost.
 pub struct Prediction {
     pub label: String,
-    /// `[time, sample, cells]`; zero after a blow-up.
+    /// `[time, sample, cells]`; not finite, or zero, after a blow-up.
     pub fields: Array3<f64>,
     /// Seconds a time unit and trajectory, on one thread in a batch of all.
     pub seconds: f64,
@@ -22,8 +22,8 @@ pub struct Prediction {
     pub steps: f64,
     /// Operations a time unit and trajectory.
     pub flops: f64,
-    /// Where it ended before its time.
-    pub blow_up: Option<f64>,
+    /// When the first trajectory, and how many of them, stopped being finite.
+    pub blow_up: Option<(f64, usize)>,
 }
 
 /// Collects frames while a method runs, and its time.
@@ -42,13 +42,22 @@ fn collect(
         fields.index_axis_mut(Axis(0), frame - 1).assign(&values);
         last = frame;
     });
+    let seconds = begin.elapsed().as_secs_f64();
     let (frames, samples, _) = test.truth.dim();
+    // A spectral solver stops with its first sample, the others go on with the rest.
     let blow_up = match result {
-        Ok(()) => None,
-        Err(Error::BlowUp { .. }) => Some(dt * last as f64),
+        Ok(()) => {
+            let broken = |t: usize| {
+                let rows = fields.index_axis(Axis(0), t);
+                rows.rows().into_iter().filter(|row| row.iter().any(|u| !u.is_finite())).count()
+            };
+            let first = (0..frames).find(|&t| broken(t) > 0);
+            first.map(|t| (dt * (t + 1) as f64, broken(frames - 1)))
+        }
+        Err(Error::BlowUp { .. }) => Some((dt * (last + 1) as f64, samples)),
         Err(other) => return Err(other),
     };
-    let seconds = begin.elapsed().as_secs_f64() / (samples as f64 * dt * frames.min(last.max(1)) as f64);
+    let seconds = seconds / (samples as f64 * dt * last.max(1) as f64);
     Ok(Prediction { label, fields, seconds, steps, flops, blow_up })
 }
 
@@ -59,7 +68,7 @@ pub fn learned(config: &Config, test: &Test, trained: &mut Trained, label: Strin
     let past = test.past.mapv(|x| x as f32);
     let frames = test.truth.dim().0;
     collect(test, dt, label, 1.0 / dt, model.flops() * cells as f64 / dt, |observe| {
-        model.predict(tape, past.view(), frames, dt, |step, u| {
+        model.predict(tape, past.view(), frames, |step, u| {
             let samples = u.len() / cells;
             let values = Array2::from_shape_fn((samples, cells), |(s, i)| f64::from(u[s * cells + i]));
             observe(step, values.view());
@@ -85,9 +94,6 @@ pub fn finite_volume(config: &Config, test: &Test, n: usize, dt: f64, flux: Flux
     collect(test, frame, format!("finite volumes, {n} cells"), 1.0 / dt, flops, |observe| {
         for t in 1..=test.truth.dim().0 {
             method.advance(states.as_slice_mut().expect("row-major"), steps);
-            if let Some((sample, _)) = states.indexed_iter().find(|(_, u)| !u.is_finite()).map(|((s, _), u)| (s, u)) {
-                return Err(Error::BlowUp { sample, step: t * steps, t: frame * t as f64 });
-            }
             let ratio = n / cells;
             let coarse = Array2::from_shape_fn((states.nrows(), cells), |(s, i)| {
                 (0..ratio).map(|r| states[[s, i * ratio + r]]).sum::<f64>() / ratio as f64

@@ -25,5 +25,5 @@ pub use circulant::Circulant;
 pub use classical::{FiniteVolume, Flux};
 pub use equation::Equation;
 pub use history::Project;
-pub use model::{Gradient, LineModel, ModelConfig};
+pub use model::{Gradient, LineModel, ModelConfig, check_finite};
 pub use step::{Base, FluxStep};

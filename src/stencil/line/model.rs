@@ -198,16 +198,16 @@ impl<T: Real> LineModel<T> {
     /// Runs `steps` steps from frames `[batch, time, n]` of which the last [`LineModel::window`] are used, and shows each
     /// state `[batch][n]` to `observe(step)`, counted from 1. The memory does not grow with the number of steps.
     ///
+    /// Samples do not mix: where one stops being finite, the others go on. [`check_finite`] tells.
+    ///
     /// # Errors
     ///
-    /// [`Error::BlowUp`] naming sample, step and time of the first value that is not finite; those of `observe` and of
-    /// [`LineModel::record`].
+    /// Those of `observe` and of [`LineModel::record`].
     pub fn predict(
         &self,
         tape: &mut Tape<T>,
         past: ArrayView3<T>,
         steps: usize,
-        dt: f64,
         mut observe: impl FnMut(usize, &[T]) -> Result<()>,
     ) -> Result<()> {
         let (batch, times, n) = past.dim();
@@ -224,9 +224,6 @@ impl<T: Real> LineModel<T> {
             for state in states {
                 done += 1;
                 let values = tape.values(state);
-                if let Some(bad) = values.iter().position(|v| !v.is_finite()) {
-                    return Err(Error::BlowUp { sample: bad / n, step: done, t: dt * done as f64 });
-                }
                 observe(done, values)?;
                 frames.pop_front();
                 frames.push_back(values.to_vec());
@@ -244,6 +241,18 @@ impl<T: Real> LineModel<T> {
         let features = if c.order > 0 { c.order * (c.past + 1) } else { 0 };
         let (n, q) = (self.step.cells(), c.stencil - 1);
         2.0 * (tower + features) as f64 / c.bundle as f64 + 2.0 * (3 * n + q * (q + 3) / 2 + 2 * q) as f64
+    }
+}
+
+/// Whether all states `[batch][n]` after `step` steps of `dt` are finite.
+///
+/// # Errors
+///
+/// [`Error::BlowUp`] naming the first sample that is not, the step and the time.
+pub fn check_finite<T: Real>(states: &[T], n: usize, step: usize, dt: f64) -> Result<()> {
+    match states.iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(bad) => Err(Error::BlowUp { sample: bad / n, step, t: dt * step as f64 }),
     }
 }
 

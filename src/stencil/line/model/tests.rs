@@ -110,7 +110,7 @@ fn a_long_prediction_equals_a_recorded_one_and_reports_what_blows_up() {
     let window = model.window();
     let past = Array3::from_shape_fn((2, window, 16), |(b, t, j)| field(16, b as f64 + 0.1 * t as f64)[j]);
     let mut last = Vec::new();
-    model.predict(&mut tape, past.view(), 20, 0.25, |_, u| Ok(last = u.to_vec())).unwrap();
+    model.predict(&mut tape, past.view(), 20, |_, u| Ok(last = u.to_vec())).unwrap();
     let vars: Vec<Var> = (0..window)
         .map(|t| {
             let frame: Vec<f64> = past.index_axis(ndarray::Axis(1), t).iter().copied().collect();
@@ -122,9 +122,9 @@ fn a_long_prediction_equals_a_recorded_one_and_reports_what_blows_up() {
 
     let mut broken = past.clone();
     broken[[1, window - 1, 3]] = 1e200;
-    let error = model.predict(&mut tape, broken.view(), 20, 0.25, |_, _| Ok(())).unwrap_err();
+    let error = model.predict(&mut tape, broken.view(), 20, |step, u| check_finite(u, 16, step, 0.25)).unwrap_err();
     assert!(matches!(error, Error::BlowUp { sample: 1, step: 1, .. }), "{error}");
     let short = past.slice(ndarray::s![.., 1.., ..]);
-    let message = model.predict(&mut tape, short, 1, 0.25, |_, _| Ok(())).unwrap_err().to_string();
+    let message = model.predict(&mut tape, short, 1, |_, _| Ok(())).unwrap_err().to_string();
     assert!(message.contains("frames = 4") && message.contains("at least 5"), "{message}");
 }
