@@ -1,26 +1,28 @@
-//! Learned stencils in coarse finite-volume solvers: data, training, and evaluation beside classical solvers.
+//! Temporal stencil models: coarse solvers with learned fluxes, measured beside the classical ones.
 //!
 //! ```text
+//! cargo run --release --bin temporal_stencil -- train experiments/temporal_stencil/ks_32_history.toml --seeds 0..3
+//! cargo run --release --bin temporal_stencil -- evaluate experiments/temporal_stencil/ks_32_history.toml
 //! cargo run --release --bin temporal_stencil -- data experiments/temporal_stencil/li_16.toml
-//! cargo run --release --bin temporal_stencil -- train experiments/temporal_stencil/li_16.toml --seeds 0..3
+//! cargo run --release --bin temporal_stencil -- train experiments/temporal_stencil/li_16.toml
 //! cargo run --release --bin temporal_stencil -- evaluate experiments/temporal_stencil/li_16.toml
 //! ```
+//!
+//! `case = "line"` (one dimension) or `case = "plane"` (two) heads a configuration.
 
+mod line;
 mod plane;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use parseval::run::checkpoint::Checkpoint;
-use parseval::run::seeds::{Ensemble, Seeds};
-use parseval::run::training::{self, Stop};
-use parseval::run::{self, Interrupt, Printer, RunDirectory};
+use parseval::run::seeds::Seeds;
+use parseval::run::{self, Printer};
 use parseval::{Error, Result};
 
-use plane::config::{Config, MAY_CHANGE};
-
-/// Trains learned stencils and measures them beside classical solvers.
+/// Trains temporal stencil models and measures them beside the classical solvers.
 #[derive(Parser)]
 #[command(
     version,
@@ -33,7 +35,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Makes the trajectories of a configuration.
+    /// Makes the trajectories of a plane case; a line case makes its own.
     Data {
         #[command(flatten)]
         common: Common,
@@ -52,7 +54,7 @@ enum Command {
         #[arg(long, value_name = "TIME")]
         max_wall: Option<String>,
     },
-    /// Prints and draws correlation times, spectra and costs of the trained models beside classical solvers.
+    /// Prints and draws how long the trained models and the classical solvers follow the truth, and at what cost.
     Evaluate {
         #[command(flatten)]
         common: Common,
@@ -80,105 +82,88 @@ struct Common {
     quiet: bool,
 }
 
-/// A configuration with everything that the commands share.
-pub struct Experiment {
-    /// The configuration.
-    pub config: Config,
-    /// Folder of the runs.
-    pub out: PathBuf,
+/// What every kind of case needs to know of the command.
+pub struct Session {
+    /// The configuration's file.
+    pub config: PathBuf,
+    /// Values that replace those of the file.
+    pub set: Vec<String>,
+    /// Folder of the runs, if it was given.
+    pub out: Option<PathBuf>,
     /// Threads.
     pub threads: usize,
     /// Results as JSON.
     pub json: bool,
     /// No progress.
     pub quiet: bool,
+    /// Where results go.
+    pub print: Printer,
 }
 
-impl Experiment {
-    fn open(common: &Common) -> Result<Self> {
-        let config = Config::load(&common.config, &common.set)?;
-        Ok(Self {
-            out: common.out.clone().unwrap_or_else(|| Path::new("runs").join(&config.name)),
+impl Session {
+    fn new(common: &Common, print: Printer) -> Self {
+        Self {
+            config: common.config.clone(),
+            set: common.set.clone(),
+            out: common.out.clone(),
             threads: common.threads.unwrap_or_else(run::cores),
             json: common.json,
             quiet: common.quiet,
-            config,
-        })
+            print,
+        }
     }
 
-    /// Folder and best checkpoint (the latest, if there was no validation) of every trained seed.
-    pub fn trained(&self) -> Result<Vec<(u64, RunDirectory, Checkpoint)>> {
-        let resolved = self.config.to_toml()?;
-        let mut runs = Vec::new();
-        let folders = std::fs::read_dir(&self.out).map_err(|e| Error::io(&self.out, e))?;
-        let mut seeds: Vec<u64> =
-            folders.filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("seed-")?.parse().ok()).collect();
-        seeds.sort_unstable();
-        for seed in seeds {
-            let run = RunDirectory::resume(&Ensemble::folder(&self.out, seed), &resolved, MAY_CHANGE)?;
-            let checkpoints = run.checkpoints(&self.config.name, self.config.training.keep)?;
-            let best = if self.config.data.valid > 0 { checkpoints.best()? } else { None };
-            let checkpoint = if best.is_some() { best } else { checkpoints.latest()? };
-            runs.extend(checkpoint.map(|checkpoint| (seed, run, checkpoint)));
-        }
-        match runs.is_empty() {
-            true => Err(Error::parameter("--out", self.out.display(), "must hold trained models: run `train` first")),
-            false => Ok(runs),
-        }
+    /// Folder of the runs of an experiment.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| Path::new("runs").join(name))
+    }
+}
+
+/// How a training was asked for.
+pub struct Request<'a> {
+    /// Seeds.
+    pub seeds: &'a Seeds,
+    /// Whether to go on with runs that are there.
+    pub resume: bool,
+    /// Time after which to stop and save.
+    pub max_wall: Option<Duration>,
+}
+
+/// The kind of case that a configuration names: `case = "line"`.
+fn case_of(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| Error::format(path, e.message()))?;
+    match table.get("case").and_then(toml::Value::as_str) {
+        Some(case) => Ok(case.to_owned()),
+        None => Err(Error::format(path, "case: must be given; known cases: line, plane")),
     }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    run::main(|print| match &cli.command {
-        Command::Data { common } => {
-            let experiment = Experiment::open(common)?;
-            plane::data::make(&experiment.config, experiment.threads, experiment.quiet)?;
-            print.line(experiment.config.data.path.display())
+    run::main(|print| {
+        let (Command::Data { common } | Command::Train { common, .. } | Command::Evaluate { common }) = &cli.command;
+        let session = Session::new(common, print);
+        let case = case_of(&session.config)?;
+        match (case.as_str(), &cli.command) {
+            ("line", Command::Data { .. }) => Err(Error::parameter("case", case, "makes its own data: `train` at once")),
+            ("plane", Command::Data { .. }) => plane::make_data(&session),
+            (_, Command::Train { seeds, resume, max_wall, .. }) => {
+                let max_wall = max_wall.as_deref().map(run::duration).transpose()?;
+                let request = Request { seeds, resume: *resume, max_wall };
+                match case.as_str() {
+                    "line" => line::train(&session, &request),
+                    "plane" => plane::train(&session, &request),
+                    _ => Err(unknown(&case)),
+                }
+            }
+            ("line", Command::Evaluate { .. }) => line::evaluate(&session),
+            ("plane", Command::Evaluate { .. }) => plane::evaluate(&session),
+            _ => Err(unknown(&case)),
         }
-        Command::Train { common, seeds, resume, max_wall } => {
-            let limit = max_wall.as_deref().map(run::duration).transpose()?;
-            train(&Experiment::open(common)?, &common.config, seeds, *resume, limit, print)
-        }
-        Command::Evaluate { common } => plane::evaluate::evaluate(&Experiment::open(common)?, print),
     })
 }
 
-fn train(
-    experiment: &Experiment,
-    path: &Path,
-    seeds: &Seeds,
-    resume: bool,
-    max_wall: Option<std::time::Duration>,
-    print: Printer,
-) -> Result<()> {
-    let Experiment { config, out, threads, json, quiet } = experiment;
-    let data = plane::data::read(config)?;
-    let (resolved, interrupt) = (config.to_toml()?, Interrupt::install()?);
-    let options = training::Options {
-        best: (config.data.valid > 0).then(|| "decorrelation".to_owned()),
-        max_wall,
-        continue_with: Some(format!("temporal_stencil train {} --out {} --resume", path.display(), out.display())),
-        quiet: *quiet,
-    };
-    let ensemble = Ensemble::gather(seeds, out, |seed, folder| {
-        let run = match resume {
-            true => RunDirectory::open(folder, &resolved, MAY_CHANGE)?,
-            false => RunDirectory::create(folder, &resolved, MAY_CHANGE)?,
-        };
-        let mut method = plane::train::Training::new(config, &data, seed, *threads)?;
-        let summary = training::train(&mut method, &run, &config.training, &options, &interrupt)?;
-        let (model, tape) = method.parts();
-        let mut numbers = plane::evaluate::horizons(config, &data, model, tape)?;
-        numbers.push(("seconds".to_owned(), summary.seconds));
-        numbers.push(("seconds a step".to_owned(), summary.seconds / summary.step.max(1) as f64));
-        if summary.stop == Stop::WallLimit {
-            print.note(format_args!("seed {seed}: time is up after {} of {} steps", summary.step, summary.steps));
-        }
-        Ok(numbers)
-    })?;
-    match json {
-        true => print.line(ensemble.json()),
-        false => print.line(ensemble.table(&config.name).text()),
-    }
+fn unknown(case: &str) -> Error {
+    Error::parameter("case", case, "must be one of: line, plane")
 }

@@ -22,6 +22,8 @@ pub const MAY_CHANGE: &[&str] = &["data.path", "training.log_every", "training.k
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// `plane`.
+    pub case: String,
     /// Name of the experiment, also of its folder.
     pub name: String,
     #[serde(default)]

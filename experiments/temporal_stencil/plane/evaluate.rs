@@ -18,7 +18,7 @@ use super::classical::{self, Run, last_frames, seconds};
 use super::config::Config;
 use super::data::{self, Data};
 use super::train::{self, Precision, predict};
-use crate::Experiment;
+use super::Experiment;
 
 /// Steps of the model between compared frames, and the times of those.
 pub fn times(config: &Config) -> (usize, Vec<f64>) {
