@@ -39,8 +39,8 @@
 //!
 //! [`pde`] (what is solved) → [`stepper`] (how) → [`spectral`] (on what). [`initial`] starts, [`data`] keeps, [`plot`]
 //! shows, [`simulate`] turns a recipe into a data set. [`autodiff`] → [`nn`] → [`operator`] is the way to a trained
-//! operator, [`optim`] and [`run`] train it; [`jet`] differentiates coordinate networks; [`linsolve`] solves elliptic
-//! problems.
+//! operator, [`optim`] and [`run`] train it; [`jet`] → [`pinn`] solves by a network of coordinates; [`stencil`] learns the
+//! stencils of a coarse solver; [`linsolve`] solves elliptic problems.
 
 pub mod autodiff;
 pub mod data;
@@ -53,6 +53,7 @@ pub mod nn;
 pub mod operator;
 pub mod optim;
 pub mod pde;
+pub mod pinn;
 pub mod plot;
 pub mod run;
 pub mod simulate;
