@@ -68,7 +68,7 @@ fn a_training_ends_in_a_table_with_every_solver_and_in_a_simulation() {
 }
 
 #[test]
-fn a_resumed_training_of_a_network_ends_in_the_same_bits() {
+fn a_training_that_was_stopped_at_once_and_resumed_ends_in_the_same_bits() {
     let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let train = |folder: &Path, more: &[&str]| {
         let trained = run(folder, &[&["train"], SHORT, more].concat());
