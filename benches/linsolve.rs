@@ -12,8 +12,8 @@ use std::time::Instant;
 use ndarray::Array1;
 use parseval::autodiff::Parameters;
 use parseval::linsolve::{
-    DeepDirection, Depth, Direction, Matrix, Method, Network, Operator, Options, Poisson, PoissonSolver, Report, Scaling,
-    Scene, Solver, source,
+    DeepDirection, Depth, Direction, Matrix, Method, Network, Operator, Options, Poisson, PoissonSolver, Report,
+    Scaling, Scene, Solver, source,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -38,17 +38,16 @@ struct Arguments {
 }
 
 fn arguments() -> anyhow::Result<Arguments> {
-    let mut a =
-        Arguments {
-            sizes: Vec::new(),
-            threads: 2,
-            tolerance: 1e-8,
-            repeats: 3,
-            scene: None,
-            method: None,
-            peer: None,
-            networks: false,
-        };
+    let mut a = Arguments {
+        sizes: Vec::new(),
+        threads: 2,
+        tolerance: 1e-8,
+        repeats: 3,
+        scene: None,
+        method: None,
+        peer: None,
+        networks: false,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| anyhow::anyhow!("{word} needs a value"));
