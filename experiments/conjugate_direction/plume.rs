@@ -51,7 +51,7 @@ pub fn plume(experiment: &Experiment, print: Printer) -> Result<()> {
     }
     let progress = Progress::new(settings.steps as u64, "steps", *quiet);
     let (mut frames, mut times, mut solves, mut at) = (Vec::new(), Vec::new(), 0, Vec::new());
-    let mut advection = 0.0;
+    let (mut advection, mut divergence) = (0.0, 0.0f64);
     for step in 0..settings.steps {
         let start = Instant::now();
         let (_, b) = flow.predict()?;
@@ -81,6 +81,7 @@ pub fn plume(experiment: &Experiment, print: Printer) -> Result<()> {
         }
         flow.correct(pressure)?;
         if is_frame {
+            divergence = divergence.max(flow.divergence()?);
             frames.push(flow.slice());
             times.push(flow.time);
             at.push(step as f64);
@@ -138,12 +139,15 @@ pub fn plume(experiment: &Experiment, print: Printer) -> Result<()> {
         "An inviscid plume of smoke in a box with an open top. At every frame all solvers solve for the same pressure from that of the \
          step before; one of them drives the flow.",
     );
+    page.text(&format!("Largest divergence that was left, times the size of a cell: {divergence:.1e}."));
     page.table(&table);
     page.figure(&snapshots, "Smoke in the middle slice.")?;
     page.figure(&iterations, "Iterations of each solver over the simulation.")?;
     page.save(&out.join("plume.html"))?;
     match json {
-        true => print.line(json!({"table": table.json(), "seconds_of_the_rest_of_a_step": advection})),
+        true => print.line(json!({
+            "table": table.json(), "seconds_of_the_rest_of_a_step": advection, "largest_divergence": divergence,
+        })),
         false => {
             print.line(table.text())?;
             print.line(out.join("plume.html").display())

@@ -71,7 +71,7 @@ impl LevelCycle {
         check_damping(&self.smoother, 2.0)?;
         for theta in [self.smoother_boundary, self.correction_boundary].as_flattened() {
             // exp(3) = 20 is far beyond what helps, and its powers stay within single precision.
-            if !(theta.abs() <= 3.0) {
+            if theta.is_nan() || theta.abs() > 3.0 {
                 return Err(Error::parameter("theta", theta, "must lie in [-3, 3]"));
             }
         }

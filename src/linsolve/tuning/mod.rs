@@ -218,7 +218,9 @@ mod tests {
         let options = CycleOptions { sizes: vec![16], scenes: 4, iterations: 4, sweeps: 2, ..CycleOptions::default() };
         let mut trainer = CycleTrainer::new(&options, 0, 1).unwrap();
         let before = trainer.validate(&trainer.best().unwrap());
-        (0..15).for_each(|_| drop(trainer.step()));
+        for _ in 0..15 {
+            trainer.step();
+        }
         let cycle = trainer.best().unwrap();
         let after = trainer.validate(&cycle);
         assert!(after < before, "{before} to {after}");
@@ -233,7 +235,9 @@ mod tests {
         let options = CycleOptions { sizes: vec![12], scenes: 2, iterations: 3, ..CycleOptions::default() };
         let run = |threads| {
             let mut trainer = CycleTrainer::new(&options, 7, threads).unwrap();
-            (0..3).for_each(|_| drop(trainer.step()));
+            for _ in 0..3 {
+                trainer.step();
+            }
             trainer.state()
         };
         assert_eq!(run(1), run(2));
