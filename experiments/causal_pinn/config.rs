@@ -108,7 +108,7 @@ fn points() -> usize {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inverse {
-    /// Names of the unknown coefficients.
+    /// Names of the unknown coefficients; values are those on the right-hand side, signs included.
     pub unknown: Vec<String>,
     /// First guess of each.
     pub guess: Vec<f64>,
