@@ -79,13 +79,7 @@ pub fn ablate(experiment: &Experiment, seeds: &Seeds, print: Printer) -> Result<
     }
 }
 
-fn solve(
-    config: &Config,
-    ours: bool,
-    seed: u64,
-    threads: usize,
-    keep_on: impl Fn() -> Result<()>,
-) -> Result<Solution> {
+fn solve(config: &Config, ours: bool, seed: u64, threads: usize, keep_on: impl Fn() -> Result<()>) -> Result<Solution> {
     let problem = config.problem()?;
     if ours {
         let mut march = March::new(&problem, &config.march, seed, threads)?;

@@ -8,8 +8,7 @@ use parseval::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Sections whose first entry chooses the others.
-const CHOICES: &[Choice] =
-    &[Choice { section: "equation", key: "kind" }, Choice { section: "initial", key: "kind" }];
+const CHOICES: &[Choice] = &[Choice { section: "equation", key: "kind" }, Choice { section: "initial", key: "kind" }];
 
 /// Values that may differ when a run is resumed: they do not change what is computed.
 pub const MAY_CHANGE: &[&str] = &["reference", "checkpoint_every"];
@@ -109,7 +108,7 @@ fn points() -> usize {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inverse {
-    /// Names of the unknown coefficients.
+    /// Names of the unknown coefficients; values are those on the right-hand side, signs included.
     pub unknown: Vec<String>,
     /// First guess of each.
     pub guess: Vec<f64>,
@@ -161,7 +160,11 @@ impl Config {
                 return Err(Error::parameter("ansatz.lifting", format!("{:?}", self.ansatz.lifting), rule));
             }
             if self.march.ends.len() > 1 {
-                return Err(Error::parameter("march.ends", format!("{:?}", self.march.ends), "must be one window if coefficients are unknown"));
+                return Err(Error::parameter(
+                    "march.ends",
+                    format!("{:?}", self.march.ends),
+                    "must be one window if coefficients are unknown",
+                ));
             }
         }
         Ok(())

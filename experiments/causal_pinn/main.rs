@@ -209,14 +209,11 @@ fn train(
     let name = if *method == Method::Causal { " --method causal" } else { "" };
     let options = training::Options {
         max_wall,
-        continue_with: Some(format!(
-            "causal_pinn train {} --out {}{name} --resume",
-            path.display(),
-            out.display()
-        )),
+        continue_with: Some(format!("causal_pinn train {} --out {}{name} --resume", path.display(), out.display())),
         quiet: *quiet,
         ..Default::default()
     };
+    let mut is_finished = true;
     Ensemble::gather(seeds, out, |seed, folder| {
         let run = match resume {
             true => RunDirectory::open(folder, &resolved, MAY_CHANGE)?,
@@ -234,6 +231,7 @@ fn train(
         let summary = training::train(&mut training, &run, &schedule, &options, &interrupt)?;
         if summary.stop == Stop::WallLimit {
             print.note(format_args!("seed {seed}: time is up after {} of {} steps", summary.step, summary.steps));
+            is_finished = false;
             return Ok(vec![("seconds".to_owned(), summary.seconds)]);
         }
         let problem = match method {
@@ -243,7 +241,7 @@ fn train(
         train::save(&run, &problem, training.solution())?;
         numbers(&training, config, &reference, &summary)
     })?;
-    evaluate::evaluate(experiment, print)
+    if is_finished { evaluate::evaluate(experiment, print) } else { Ok(()) }
 }
 
 /// What a run achieved.

@@ -86,8 +86,8 @@ pub struct Window {
     pub state: Vec<Series>,
     /// Kind of the lifting.
     pub lifting: Lifting,
-    /// For each field and mode: `lambda_m` and the amplitudes of `F` and `G`.
-    modes: Vec<Vec<[Complex64; 3]>>,
+    /// For each field and mode: `lambda_m` and the amplitudes of `u_0`, `F` and `G`.
+    modes: Vec<Vec<[Complex64; 4]>>,
     order: usize,
 }
 
@@ -97,29 +97,35 @@ impl Window {
     /// # Errors
     ///
     /// As [`Series::sample`].
-    pub fn new(equation: &dyn Equation, c: &[f64], lifting: Lifting, times: [f64; 2], state: Vec<Series>) -> Result<Self> {
+    pub fn new(
+        equation: &dyn Equation,
+        c: &[f64],
+        lifting: Lifting,
+        times: [f64; 2],
+        state: Vec<Series>,
+    ) -> Result<Self> {
         let (fields, order) = (equation.fields(), equation.order());
         let symbols: Vec<[f64; 4]> = match lifting {
             Lifting::None | Lifting::State => vec![[0.0; 4]; fields],
             _ => (0..fields).map(|field| equation.linear(c, field)).collect(),
         };
         let none = || vec![Vec::new(); fields];
-        let [mut first, mut second] = match lifting.knows_rates() {
+        let [first, mut second] = match lifting.knows_rates() {
             true => Self::rates(equation, c, &symbols, &state)?,
             false => [none(), none()],
         };
         if lifting != Lifting::Taylor {
             second = none();
         }
-        let (mut state, mut modes) = (state, Vec::with_capacity(fields));
-        for (field, series) in state.iter_mut().enumerate() {
-            let (first, second) = (&mut first[field], &mut second[field]);
-            let count = series.amplitudes.len().max(first.len()).max(second.len());
-            [&mut series.amplitudes, first, second].into_iter().for_each(|a| a.resize(count, 0.0.into()));
+        let mut modes = Vec::with_capacity(fields);
+        for (field, series) in state.iter().enumerate() {
+            let (start, first, second) = (&series.amplitudes, &first[field], &second[field]);
+            let count = start.len().max(first.len()).max(second.len());
             let of = |m: usize| {
                 let ik = Complex64::new(0.0, series.wavenumber(m));
                 let lambda = symbols[field].iter().rev().fold(Complex64::default(), |sum, c| (sum + c) * ik);
-                [lambda, first[m], second[m]]
+                let amplitude = |list: &[Complex64]| list.get(m).copied().unwrap_or_default();
+                [lambda, amplitude(start), amplitude(first), amplitude(second)]
             };
             modes.push((0..count).map(of).collect());
         }
@@ -184,22 +190,19 @@ impl Window {
         if self.lifting == Lifting::None {
             return jet.fill(0.0);
         }
-        let mut orders = [0.0; crate::jet::MAX_ORDER + 1];
+        let (mut orders, mut rates) = ([0.0; crate::jet::MAX_ORDER + 1], Vec::new());
         for (field, (series, modes)) in self.state.iter().zip(&self.modes).enumerate() {
             let orders = &mut orders[..self.order + 1];
+            rates.clear();
             let value = |m: usize| {
-                let [lambda, first, second] = modes[m];
+                let [lambda, start, first, second] = modes[m];
                 let [phi0, phi1, phi2] = phi(lambda * s);
-                phi0 * series.amplitudes[m] + s * (phi1 * first + s * phi2 * second)
+                rates.push(phi0 * (lambda * start + first) + s * phi1 * second);
+                phi0 * start + s * (phi1 * first + s * phi2 * second)
             };
-            let rate = |m: usize| {
-                let [lambda, first, second] = modes[m];
-                let [phi0, phi1, _] = phi(lambda * s);
-                phi0 * (lambda * series.amplitudes[m] + first) + s * phi1 * second
-            };
-            series.sum(x, value, orders);
+            series.sum(x, modes.len(), value, orders);
             orders.iter().enumerate().for_each(|(k, u)| jet[k * fields + field] = *u);
-            series.sum(x, rate, &mut orders[..1]);
+            series.sum(x, modes.len(), |m| rates[m], &mut orders[..1]);
             jet[(self.order + 1) * fields + field] = orders[0];
         }
     }
