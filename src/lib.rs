@@ -53,6 +53,7 @@ pub mod nn;
 pub mod operator;
 pub mod optim;
 pub mod pde;
+pub mod pinn;
 pub mod plot;
 pub mod run;
 pub mod simulate;

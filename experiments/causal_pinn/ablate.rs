@@ -19,9 +19,10 @@ type Variant = (&'static str, Option<fn(&mut Config)>);
 
 /// One ingredient at a time, with the same number of points and Gauss-Newton steps in all.
 const VARIANTS: &[Variant] = &[
-    ("all as configured", Some(|_| {})),
+    ("as configured", Some(|_| {})),
     ("initial state without semigroup (u_0 + t N)", Some(|c| c.ansatz.lifting = Lifting::State)),
-    ("semigroup without the first stage (S u_0 + t N)", Some(|c| c.ansatz.lifting = Lifting::Semigroup)),
+    ("semigroup alone (S u_0 + t N)", Some(|c| c.ansatz.lifting = Lifting::Semigroup)),
+    ("exponential Euler (+ t phi_1 F + t^2 N)", Some(|c| c.ansatz.lifting = Lifting::Exponential)),
     ("initial state by penalty", Some(|c| c.ansatz.lifting = Lifting::None)),
     ("no parity", Some(|c| c.ansatz.parity = Parity::None)),
     ("one window", Some(one_window)),
@@ -78,13 +79,7 @@ pub fn ablate(experiment: &Experiment, seeds: &Seeds, print: Printer) -> Result<
     }
 }
 
-fn solve(
-    config: &Config,
-    ours: bool,
-    seed: u64,
-    threads: usize,
-    keep_on: impl Fn() -> Result<()>,
-) -> Result<Solution> {
+fn solve(config: &Config, ours: bool, seed: u64, threads: usize, keep_on: impl Fn() -> Result<()>) -> Result<Solution> {
     let problem = config.problem()?;
     if ours {
         let mut march = March::new(&problem, &config.march, seed, threads)?;

@@ -8,8 +8,7 @@ use parseval::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Sections whose first entry chooses the others.
-const CHOICES: &[Choice] =
-    &[Choice { section: "equation", key: "kind" }, Choice { section: "initial", key: "kind" }];
+const CHOICES: &[Choice] = &[Choice { section: "equation", key: "kind" }, Choice { section: "initial", key: "kind" }];
 
 /// Values that may differ when a run is resumed: they do not change what is computed.
 pub const MAY_CHANGE: &[&str] = &["reference", "checkpoint_every"];
@@ -75,7 +74,7 @@ pub struct Ansatz {
 }
 
 /// `[reference]`: the classical solution, and where the network is compared with it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
     /// Points of the solver; nothing for ordinary differential equations.
@@ -156,12 +155,16 @@ impl Config {
             if inverse.guess.len() != inverse.unknown.len() {
                 return Err(Error::shape("inverse.guess", &[inverse.unknown.len()], &[inverse.guess.len()]));
             }
-            if self.ansatz.lifting == Lifting::Exponential {
-                let rule = "must be state or semigroup if coefficients are unknown: the exponential lifting fixes u_t at the start";
-                return Err(Error::parameter("ansatz.lifting", "exponential", rule));
+            if self.ansatz.lifting.knows_rates() {
+                let rule = "must be state or semigroup if coefficients are unknown: the others fix u_t at the start";
+                return Err(Error::parameter("ansatz.lifting", format!("{:?}", self.ansatz.lifting), rule));
             }
             if self.march.ends.len() > 1 {
-                return Err(Error::parameter("march.ends", format!("{:?}", self.march.ends), "must be one window if coefficients are unknown"));
+                return Err(Error::parameter(
+                    "march.ends",
+                    format!("{:?}", self.march.ends),
+                    "must be one window if coefficients are unknown",
+                ));
             }
         }
         Ok(())

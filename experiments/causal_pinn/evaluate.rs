@@ -55,7 +55,8 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
         let evaluate_seconds = started.elapsed().as_secs_f64();
         let (error, of_times) = reference.error(&values);
         let records = metrics::read(&run.metrics())?;
-        let last = |name: &str| metrics::last_values(&records).into_iter().find(|(n, _)| n == name).map_or(f64::NAN, |v| v.1);
+        let last =
+            |name: &str| metrics::last_values(&records).into_iter().find(|(n, _)| n == name).map_or(f64::NAN, |v| v.1);
         let stored = numbers["runs"].as_array().and_then(|runs| runs.iter().find(|run| run["seed"] == seed));
         let unknown = config.inverse.iter().flat_map(|inverse| &inverse.unknown);
         let names = unknown.flat_map(|name| [name.clone(), format!("{name}, standard deviation")]);
@@ -84,9 +85,9 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
                 "seed": r.seed,
                 "relative_l2": r.error,
                 "relative_l2_at_the_end": r.last,
-                "held_out_residual": Cell::Number(r.held_out).json(),
+                "held_out_residual": r.held_out,
                 "train_seconds": r.train_seconds,
-                "processor_seconds": Cell::Number(r.processor_seconds).json(),
+                "processor_seconds": r.processor_seconds,
                 "evaluate_seconds": r.evaluate_seconds,
                 "coefficients": r.coefficients.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
             })
@@ -174,7 +175,15 @@ fn table(
         coarse.seconds.into(),
     ])?;
     let text = Cell::Text("reference".into());
-    table.row([solver(points, dt).into(), text, Cell::Empty, Cell::Empty, Cell::Empty, Cell::Empty, reference.seconds.into()])?;
+    table.row([
+        solver(points, dt).into(),
+        text,
+        Cell::Empty,
+        Cell::Empty,
+        Cell::Empty,
+        Cell::Empty,
+        reference.seconds.into(),
+    ])?;
     if let Some(published) = config.reference.published {
         let name = Cell::Text(format!("published: {}", config.reference.source));
         table.row([name, published.into(), Cell::Empty, Cell::Empty, Cell::Empty, Cell::Empty, Cell::Empty])?;
@@ -187,7 +196,8 @@ fn coefficients(config: &Config, rows: &[Row]) -> Result<Option<Table>> {
     let Some(inverse) = &config.inverse else { return Ok(None) };
     let equation = config.problem()?.equation()?;
     let title = format!("{} samples, noise {}", inverse.samples, inverse.noise);
-    let columns = ["coefficient", "true", "first guess", "found", "relative error", "standard deviation (Gauss-Newton)"];
+    let columns =
+        ["coefficient", "true", "first guess", "found", "relative error", "standard deviation (Gauss-Newton)"];
     let mut table = Table::new(title, &columns);
     for (name, guess) in inverse.unknown.iter().zip(&inverse.guess) {
         let exact = equation.coefficients()[equation.coefficient(name)?];
@@ -208,7 +218,13 @@ fn coefficients(config: &Config, rows: &[Row]) -> Result<Option<Table>> {
     Ok(Some(table))
 }
 
-fn figures(report: &mut Report, config: &Config, reference: &Reference, solution: &Solution, values: &[f64]) -> Result<()> {
+fn figures(
+    report: &mut Report,
+    config: &Config,
+    reference: &Reference,
+    solution: &Solution,
+    values: &[f64],
+) -> Result<()> {
     let (nt, nx, t) = (reference.times.len(), reference.x.len(), &reference.times);
     let fields = values.len() / (nt * nx);
     if nx == 1 {
@@ -250,7 +266,10 @@ fn figures(report: &mut Report, config: &Config, reference: &Reference, solution
         map(&difference, "log10 |error|", Quantity::Positive),
         map(&residual, "log10 |residual|", Quantity::Positive),
     ]);
-    report.figure(&figure, "Solution, its difference from the reference, and the residual; x from the left end of the interval.")
+    report.figure(
+        &figure,
+        "Solution, its difference from the reference, and the residual; x from the left end of the interval.",
+    )
 }
 
 /// `causal_pinn evaluate --at X,T`.
@@ -267,7 +286,8 @@ pub fn at(experiment: &Experiment, points: &[String], print: Printer) -> Result<
     let jets = solution.evaluate(&parsed)?;
     let jet = jets.len() / parsed.len();
     let orders = jet / problem.fields - 1;
-    let names = (0..orders).map(|k| format!("u{}{}", if k > 0 { "_" } else { "" }, "x".repeat(k))).chain(["u_t".to_owned()]);
+    let names =
+        (0..orders).map(|k| format!("u{}{}", if k > 0 { "_" } else { "" }, "x".repeat(k))).chain(["u_t".to_owned()]);
     let names: Vec<String> = names.collect();
     let columns: Vec<&str> = ["x", "t", "field"].into_iter().chain(names.iter().map(String::as_str)).collect();
     let mut table = Table::new(format!("{}, {}", experiment.config.name, run.path().display()), &columns);

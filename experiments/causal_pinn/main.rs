@@ -209,11 +209,7 @@ fn train(
     let name = if *method == Method::Causal { " --method causal" } else { "" };
     let options = training::Options {
         max_wall,
-        continue_with: Some(format!(
-            "causal_pinn train {} --out {}{name} --resume",
-            path.display(),
-            out.display()
-        )),
+        continue_with: Some(format!("causal_pinn train {} --out {}{name} --resume", path.display(), out.display())),
         quiet: *quiet,
         ..Default::default()
     };

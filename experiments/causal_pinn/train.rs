@@ -70,7 +70,12 @@ impl Training {
         let (Solver::GaussNewton(march), Some(inverse)) = (&self.solver, &config.inverse) else { return Vec::new() };
         let Some(found) = march.identified() else { return Vec::new() };
         let values = found.values.iter().zip(&found.deviations);
-        inverse.unknown.iter().zip(values).map(|(name, (&value, &deviation))| (name.clone(), value, deviation)).collect()
+        inverse
+            .unknown
+            .iter()
+            .zip(values)
+            .map(|(name, (&value, &deviation))| (name.clone(), value, deviation))
+            .collect()
     }
 
     fn processor_seconds(&self) -> f64 {
@@ -117,7 +122,10 @@ fn identify(config: &Config, problem: &Problem, reference: &Reference, march: Ma
 /// the machine. NaN where the system does not tell.
 fn processor_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-    text.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).map_or(f64::NAN, |nanoseconds| nanoseconds * 1e-9)
+    text.split_whitespace()
+        .next()
+        .and_then(|n| n.parse::<f64>().ok())
+        .map_or(f64::NAN, |nanoseconds| nanoseconds * 1e-9)
 }
 
 impl Train for Training {
@@ -207,7 +215,8 @@ const PROBLEM: &str = "problem.json";
 pub fn save(run: &RunDirectory, problem: &Problem, solution: &Solution) -> Result<()> {
     let tensor = |(shape, values): Values| Tensor::new(&shape, values);
     let tensors = solution.tensors().into_iter().map(|(name, values)| Ok((name, tensor(values)?)));
-    let metadata = BTreeMap::from([("model".to_owned(), "pinn".to_owned()), ("problem".to_owned(), PROBLEM.to_owned())]);
+    let metadata =
+        BTreeMap::from([("model".to_owned(), "pinn".to_owned()), ("problem".to_owned(), PROBLEM.to_owned())]);
     write_tensors(&run.path().join(TENSORS), &tensors.collect::<Result<Tensors>>()?, &metadata)?;
     let path = run.path().join(PROBLEM);
     let text = serde_json::to_string_pretty(problem).map_err(|e| Error::format(&path, e.to_string()))?;

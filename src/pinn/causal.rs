@@ -298,15 +298,21 @@ impl<T: Real> CausalMarch<T> {
         let mut gradient = vec![T::zero(); n];
         let count = current.initial.1.len() as f64 / fields as f64;
         let (lambda, states) = (options.lambda, &current.initial.1);
-        let initial = current.values.gradient(&self.workers, &current.theta, &current.initial.0, &mut gradient, |p, u, cotangent| {
-            let mut sum = 0.0;
-            for (field, (u, cotangent)) in u.iter().zip(cotangent).enumerate() {
-                let difference = u.as_f64() - states[p * fields + field];
-                *cotangent = T::of(2.0 * lambda * difference / count);
-                sum += difference * difference / count;
-            }
-            T::of(sum)
-        });
+        let initial = current.values.gradient(
+            &self.workers,
+            &current.theta,
+            &current.initial.0,
+            &mut gradient,
+            |p, u, cotangent| {
+                let mut sum = 0.0;
+                for (field, (u, cotangent)) in u.iter().zip(cotangent).enumerate() {
+                    let difference = u.as_f64() - states[p * fields + field];
+                    *cotangent = T::of(2.0 * lambda * difference / count);
+                    sum += difference * difference / count;
+                }
+                T::of(sum)
+            },
+        );
         let initial = initial.as_f64();
         let eps = options.eps[current.stage];
         let weights = causal_weights(&losses, eps, if options.initial_in_weights { lambda * initial } else { 0.0 });
@@ -328,7 +334,8 @@ impl<T: Real> CausalMarch<T> {
             T::zero()
         });
         gradient.iter_mut().zip(&part).for_each(|(g, p)| *g += *p);
-        let loss = lambda * initial + losses.iter().zip(&weights).map(|(l, w)| l * w).sum::<f64>() / losses.len() as f64;
+        let loss =
+            lambda * initial + losses.iter().zip(&weights).map(|(l, w)| l * w).sum::<f64>() / losses.len() as f64;
         if !loss.is_finite() {
             return Err(Error::NotFinite {
                 what: "loss".into(),
@@ -351,8 +358,7 @@ impl<T: Real> CausalMarch<T> {
             weights: [at(1), at(2), at(3), at(4)],
             rate,
         };
-        let passed = current.step.is_multiple_of(options.check_every)
-            && weights.iter().all(|&w| w > options.delta);
+        let passed = current.step.is_multiple_of(options.check_every) && weights.iter().all(|&w| w > options.delta);
         if passed || current.step >= options.steps {
             (current.stage, current.step) = (current.stage + 1, 0);
         }

@@ -261,7 +261,8 @@ mod tests {
             Polynomial::kuramoto_sivashinsky(5.0, 0.5, 0.005),
             Polynomial::korteweg_de_vries(0.022f64.powi(2)),
             Polynomial::lorenz(10.0, 28.0, 8.0 / 3.0),
-            Polynomial::new(2, vec![Term::of(1, "", 2.0, &[[0, 3], [1, 3], [1, 3]]), Term::of(0, "", 1.5, &[])]).unwrap(),
+            Polynomial::new(2, vec![Term::of(1, "", 2.0, &[[0, 3], [1, 3], [1, 3]]), Term::of(0, "", 1.5, &[])])
+                .unwrap(),
         ];
         for equation in equations {
             let (fields, c) = (equation.fields(), equation.coefficients());

@@ -69,7 +69,11 @@ impl Initial {
         let rule = "must be there for an equation with derivatives in x";
         let Interval { from, length } = interval.ok_or_else(|| Error::parameter("interval", "none", rule))?;
         if fields != 1 {
-            return Err(Error::parameter("initial.kind", format!("{self:?}"), format!("gives one field, not {fields}")));
+            return Err(Error::parameter(
+                "initial.kind",
+                format!("{self:?}"),
+                format!("gives one field, not {fields}"),
+            ));
         }
         let sampled = |f: &dyn Fn(f64) -> f64| {
             let values: Vec<f64> = (0..POINTS).map(|j| f(from + length * j as f64 / POINTS as f64)).collect();

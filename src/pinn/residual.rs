@@ -110,7 +110,15 @@ impl Network {
     }
 
     /// Rows `d r_p / d theta` for the cotangents `d r_p / d jet_p`, `[point, component, field]`; each row has `stride` values.
-    fn rows(&self, theta: &[f64], places: &[f64], cotangents: &[f64], rows: &mut [f64], stride: usize, memory: &mut Vec<f64>) {
+    fn rows(
+        &self,
+        theta: &[f64],
+        places: &[f64],
+        cotangents: &[f64],
+        rows: &mut [f64],
+        stride: usize,
+        memory: &mut Vec<f64>,
+    ) {
         let (jet, outputs, n) = (self.jet(), self.mlp.outputs, self.parameters());
         let (count, images) = (cotangents.len() / jet, self.images());
         // A few points at a time: their rows stay in the cache until they are added up.
@@ -334,7 +342,8 @@ impl LeastSquares for Residual {
             let base = equation * points;
             let end = if equation < fields { rows.end.min(base + points) } else { rows.end };
             // Points, or samples after all points.
-            let range = if equation < fields { start - base..end - base } else { start - base + points..end - base + points };
+            let range =
+                if equation < fields { start - base..end - base } else { start - base + points..end - base + points };
             self.solution(theta, range.clone());
             let at = start - rows.start;
             let count = end - start;

@@ -60,14 +60,13 @@ impl Series {
         std::f64::consts::TAU * m as f64 / self.length
     }
 
-    /// `u` and its derivatives up to `orders.len() - 1` at `x`, summed into `orders`, with `a_m` replaced by
-    /// `amplitude(m)`.
-    pub fn sum(&self, x: f64, amplitude: impl Fn(usize) -> Complex64, orders: &mut [f64]) {
+    /// `u` and its derivatives up to `orders.len() - 1` at `x` for the series of the `count` amplitudes `amplitude(m)`.
+    pub fn sum(&self, x: f64, count: usize, mut amplitude: impl FnMut(usize) -> Complex64, orders: &mut [f64]) {
         orders.fill(0.0);
         let phase = self.wavenumber(1) * (x - self.origin);
         let rotation = Complex64::cis(phase);
         let mut wave = Complex64::new(1.0, 0.0);
-        for m in 0..self.amplitudes.len() {
+        for m in 0..count {
             // Exact again every 64 modes: products of rotations drift by a rounding each.
             if m % 64 == 0 {
                 wave = Complex64::cis(phase * m as f64);
@@ -84,7 +83,7 @@ impl Series {
 
     /// `u` and its derivatives up to `orders.len() - 1` at `x`.
     pub fn evaluate(&self, x: f64, orders: &mut [f64]) {
-        self.sum(x, |m| self.amplitudes[m], orders);
+        self.sum(x, self.amplitudes.len(), |m| self.amplitudes[m], orders);
     }
 
     /// Values of `derivative` at `n` points `x_0 + j L / n`.

@@ -66,8 +66,12 @@ impl Problem {
     pub fn equation(&self) -> Result<Polynomial> {
         let equation = Polynomial::new(self.fields, self.terms.clone())?;
         match (equation.order(), self.interval) {
-            (0, Some(_)) => Err(Error::parameter("interval", "given", "must be absent for an equation without derivatives in x")),
-            (1.., None) => Err(Error::parameter("interval", "none", "must be given for an equation with derivatives in x")),
+            (0, Some(_)) => {
+                Err(Error::parameter("interval", "given", "must be absent for an equation without derivatives in x"))
+            }
+            (1.., None) => {
+                Err(Error::parameter("interval", "none", "must be given for an equation with derivatives in x"))
+            }
             _ => Ok(equation),
         }
     }
@@ -226,9 +230,8 @@ impl Solution {
         let c = equation.coefficients();
         while let Some((_, times)) = tensor(&format!("windows.{}.times", pieces.len())) {
             let k = pieces.len();
-            let read = |name: String| {
-                tensor(&name).ok_or_else(|| Error::parameter("tensor", name, "must be in the file"))
-            };
+            let read =
+                |name: String| tensor(&name).ok_or_else(|| Error::parameter("tensor", name, "must be in the file"));
             let times = times.try_into().map_err(|t: Vec<f64>| Error::shape("times", &[2], &[t.len()]))?;
             let state = (0..problem.fields).map(|field| series(problem, read(format!("windows.{k}.state.{field}"))?));
             let state = state.collect::<Result<Vec<_>>>()?;
