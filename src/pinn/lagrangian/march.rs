@@ -477,3 +477,79 @@ fn loss_gradient(problem: &mut impl LeastSquares, theta: &[f64], gradient: &mut 
     }
     loss
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(method: Method, ends: &[f64]) -> LagrangianMarching {
+        LagrangianMarching {
+            ends: ends.to_vec(),
+            width: 8,
+            depth: 2,
+            points: 200,
+            steps: 6,
+            redraw: 4,
+            state_points: 32,
+            method,
+            ..LagrangianMarching::default()
+        }
+    }
+
+    fn march(motion: &Motion, options: &LagrangianMarching, threads: usize) -> LagrangianMarch {
+        let sine = vec![0.0.into(), num_complex::Complex64::new(0.0, -1.0)];
+        let state = Series { origin: 0.0, length: std::f64::consts::TAU, amplitudes: sine };
+        LagrangianMarch::new(&Polynomial::convection(30.0, 0.05), motion, state, options, 1, threads).unwrap()
+    }
+
+    #[test]
+    fn fast_convection_is_solved_in_its_frame_over_two_windows() {
+        let options = LagrangianMarching { steps: 25, ..options(Method::default(), &[0.5, 1.0]) };
+        let mut march = march(&Motion::frame(30.0, 0), &options, 1);
+        while march.step().unwrap().is_some() {}
+        let points: Vec<[f64; 2]> = (0..50).map(|i| [0.3 * i as f64, i as f64 / 49.0]).collect();
+        for (u, [x, t]) in march.solution().evaluate(&points).unwrap().iter().zip(&points) {
+            let (decay, phase) = ((-0.05 * t).exp(), x - 30.0 * t);
+            // Residuals of 1e-6 or so, measured, with a margin of ten.
+            assert!((u[0] - decay * phase.sin()).abs() < 1e-5, "{x} {t}: {}", u[0] - decay * phase.sin());
+            assert!((u[4] + decay * (0.05 * phase.sin() + 30.0 * phase.cos())).abs() < 1e-3);
+        }
+        assert!(march.solution().evaluate(&[[0.0, 1.5]]).is_err(), "no window has this time");
+    }
+
+    #[test]
+    fn resumed_march_is_the_same_march_on_any_number_of_threads() {
+        let descent = Method::Descent(Descent { adam: 4, rate: 1e-2 });
+        let paths = super::super::Paths { width: 4, depth: 1, ..super::super::Paths::default() };
+        for (motion, method) in [
+            (Motion::paths(30.0, paths), Method::default()),
+            (Motion::frame(29.0, 2), Method::default()),
+            (Motion::published(paths), descent),
+        ] {
+            let options = options(method, &[0.05, 0.1]);
+            let run = |march: &mut LagrangianMarch, steps: usize| (0..steps).for_each(|_| drop(march.step().unwrap()));
+            let mut through = march(&motion, &options, 1);
+            run(&mut through, 10);
+            for cut in [3, 6, 9] {
+                let mut first = march(&motion, &options, 2);
+                run(&mut first, cut);
+                let mut second = march(&motion, &options, 1);
+                second.restore(&first.state()).unwrap();
+                run(&mut second, 10 - cut);
+                assert!(through.state() == second.state(), "{motion:?} cut at {cut}");
+            }
+            let mut done = march(&motion, &options, 1);
+            run(&mut through, 2);
+            assert!(through.is_done());
+            done.restore(&through.state()).unwrap();
+            assert!(done.is_done() && done.state() == through.state());
+        }
+    }
+
+    #[test]
+    fn windows_out_of_order_are_refused_by_name() {
+        let refused = LagrangianMarching { ends: vec![1.0, 0.5], ..LagrangianMarching::default() };
+        let rule = "march.ends = [1.0, 0.5] is not allowed: must be positive and ascending";
+        assert_eq!(refused.validate().unwrap_err().to_string(), rule);
+    }
+}
