@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::config::Config;
 use super::data::Test;
-use super::methods::{Prediction, finite_volume, insertion, learned, pseudo_spectral};
+use super::methods::{Prediction, finite_volume, insertion, learned, pseudo_spectral, truncated};
 use super::trained;
 use super::training::Trained;
 use crate::Session;
@@ -135,6 +135,7 @@ pub fn evaluate(session: &Session) -> Result<()> {
     for &n in &config.evaluate.pseudo_spectral {
         others.push(fastest_spectral(&config, &test, n)?);
     }
+    others.push(score(&config, &test, truncated(&config, &test)?)?);
     others.push(score(&config, &test, insertion(&config, &test, 0.0, config.evaluate.insert_every)?)?);
     for &window in &config.evaluate.windows {
         others.push(score(&config, &test, insertion(&config, &test, window, config.evaluate.insert_every)?)?);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ndarray::{Array2, Array3, ArrayView2, Axis};
-use parseval::stencil::line::reference::{lifting, march, resolved_averaging, solver, truncation};
+use parseval::stencil::line::reference::{averaging, lifting, march, resolved_averaging, solver, truncation};
 use parseval::stencil::line::{FiniteVolume, Flux};
 use parseval::{Error, Result};
 
@@ -87,7 +87,7 @@ pub fn finite_volume(config: &Config, test: &Test, n: usize, dt: f64, flux: Flux
     let steps = (frame / dt).ceil().max(1.0) as usize;
     let dt = frame / steps as f64;
     let mut method = FiniteVolume::plan(&config.equation, n, dt, flux)?;
-    let map = parseval::stencil::line::reference::averaging(n, test.field.ncols());
+    let map = averaging(n, test.field.ncols());
     let mut states = test.field.dot(&map.t());
     // Three circulant products and some 30 operations a cell in the fluxes.
     let flops = (6 * n * n + 30 * n) as f64 / dt;
@@ -111,7 +111,7 @@ pub fn pseudo_spectral(config: &Config, test: &Test, n: usize, dt: f64) -> Resul
     let dt = frame / steps as f64;
     let start = test.field.dot(&truncation(n, test.field.ncols(), (n - 1) / 2).t());
     let mut stepper = solver(&config.equation, n, dt, start.nrows(), 1)?;
-    let map = parseval::stencil::line::reference::averaging(cells, n);
+    let map = averaging(cells, n);
     // Four stages of two real transforms of 5/2 n log2 n operations, and some ten operations a point.
     let n_f = n as f64;
     let flops = 4.0 * (5.0 * n_f * n_f.log2() + 10.0 * n_f) / dt;
@@ -152,12 +152,28 @@ pub fn insertion(config: &Config, test: &Test, window: f64, every: f64) -> Resul
         field = &field + &(truth(left) - field.dot(&map.t())).dot(&lift.t());
     }
     let label = match back {
-        0 => format!("limit without memory (modes of {cells} cells)"),
+        0 => format!("limit without memory, averages of {cells} cells"),
         _ => format!("truth inserted over {window} time units"),
     };
     let flops = f64::NAN;
     collect(test, frame, label, 1.0 / dt, flops, |observe| {
         march(&mut stepper, field.view(), test.truth.dim().0, recipe.steps, |t, fields| {
+            observe(t, fields.dot(&map.t()).view());
+            Ok(())
+        })
+    })
+}
+
+/// The reference solver from the modes up to the Nyquist mode of the cells, that one included.
+pub fn truncated(config: &Config, test: &Test) -> Result<Prediction> {
+    let (cells, points, recipe) = (config.scheme.cells, test.field.ncols(), config.recipe());
+    let start = test.field.dot(&truncation(points, points, cells / 2).t());
+    let map = averaging(cells, points);
+    let dt = recipe.dt / recipe.steps as f64;
+    let mut stepper = solver(&config.equation, points, dt, start.nrows(), 1)?;
+    let label = format!("limit without memory, modes up to {}", cells / 2);
+    collect(test, recipe.dt, label, 1.0 / dt, f64::NAN, |observe| {
+        march(&mut stepper, start.view(), test.truth.dim().0, recipe.steps, |t, fields| {
             observe(t, fields.dot(&map.t()).view());
             Ok(())
         })
