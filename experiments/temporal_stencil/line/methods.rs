@@ -126,7 +126,8 @@ pub fn pseudo_spectral(config: &Config, test: &Test, n: usize, dt: f64) -> Resul
 /// The reference solver from what the cells know: it starts `window` time units before the present from the true averages
 /// with an empty tail, takes over the true averages every `every` time units, and runs freely from the present on.
 ///
-/// With no window this is the best that any scheme without memory could do on these cells.
+/// With no window this is what a perfect model makes of the cells alone. A learned scheme may pass it even without memory,
+/// where the modes that the cells lack are slaved to those that they hold.
 pub fn insertion(config: &Config, test: &Test, window: f64, every: f64) -> Result<Prediction> {
     let (cells, points, recipe) = (config.scheme.cells, test.field.ncols(), config.recipe());
     let (lift, map) = (lifting(points, cells), resolved_averaging(cells, points));
@@ -152,8 +153,8 @@ pub fn insertion(config: &Config, test: &Test, window: f64, every: f64) -> Resul
         field = &field + &(truth(left) - field.dot(&map.t())).dot(&lift.t());
     }
     let label = match back {
-        0 => format!("limit without memory, averages of {cells} cells"),
-        _ => format!("truth inserted over {window} time units"),
+        0 => format!("perfect model from {cells} cell averages"),
+        _ => format!("perfect model, truth inserted over {window} time units"),
     };
     let flops = f64::NAN;
     collect(test, frame, label, 1.0 / dt, flops, |observe| {
@@ -171,7 +172,7 @@ pub fn truncated(config: &Config, test: &Test) -> Result<Prediction> {
     let map = averaging(cells, points);
     let dt = recipe.dt / recipe.steps as f64;
     let mut stepper = solver(&config.equation, points, dt, start.nrows(), 1)?;
-    let label = format!("limit without memory, modes up to {}", cells / 2);
+    let label = format!("perfect model from modes up to {}", cells / 2);
     collect(test, recipe.dt, label, 1.0 / dt, f64::NAN, |observe| {
         march(&mut stepper, start.view(), test.truth.dim().0, recipe.steps, |t, fields| {
             observe(t, fields.dot(&map.t()).view());
