@@ -80,7 +80,7 @@ pub fn learned(config: &Config, test: &Test, trained: &mut Trained, label: Strin
 /// Finite volumes of second order on `n` cells, a multiple of those of the scheme, with a step of at most `dt`.
 pub fn finite_volume(config: &Config, test: &Test, n: usize, dt: f64, flux: Flux) -> Result<Prediction> {
     let (cells, frame) = (config.scheme.cells, config.scheme.dt);
-    if n % cells != 0 {
+    if !n.is_multiple_of(cells) {
         let rule = format!("must be a multiple of scheme.cells = {cells}");
         return Err(Error::parameter("evaluate.finite_volume", n, rule));
     }
