@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 fn preset() -> PathBuf {
-    // The test runs beside the manifest; the presets lie beside the program.
-    let here = Path::new(file!()).parent().expect("a folder").join("../experiments/temporal_stencil/small.toml");
-    if here.exists() { here } else { Path::new("experiments/temporal_stencil/small.toml").to_owned() }
+    // Relative to this file, as the compiler was given it.
+    Path::new(file!()).parent().expect("a folder").join("../experiments/temporal_stencil/small.toml")
 }
 
 fn program(command: &str, out: &Path, more: &[&str]) -> Command {
@@ -41,8 +40,8 @@ fn a_small_model_follows_the_truth_twice_as_long_as_the_scheme_without_learning(
     };
     // Measured: 17.0 against 6.9 time units; the spread over trajectories is a tenth of that.
     assert!(duration("learned, seed 0") > 2.0 * duration("no model"), "{rows:?}");
-    // And no scheme without memory passes the limit of what the cells know.
-    assert!(duration("learned, seed 0") < duration("limit without memory"), "{rows:?}");
+    // A perfect model of what the cells resolve is far ahead of so small a training: the rows are not mixed up.
+    assert!(duration("learned, seed 0") < duration("perfect model from modes"), "{rows:?}");
     for file in ["report.html", "correlation.png", "error_cost.png", "spectrum.png", "fields.png"] {
         assert!(dir.path().join(file).exists(), "{file}");
     }

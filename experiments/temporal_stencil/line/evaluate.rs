@@ -1,7 +1,7 @@
 //! Durations and costs of all methods, as a table and as figures.
 
 use ndarray::{Array1, Array2, Axis, s};
-use parseval::plot::{Axis as PlotAxis, Curve, Figure, HeatMap, LinePlot, Quantity, Symbol};
+use parseval::plot::{Axis as PlotAxis, Curve, Figure, HeatMap, LinePlot, Quantity, Stroke, Symbol};
 use parseval::run::metrics;
 use parseval::run::report::Report;
 use parseval::run::seeds::Statistics;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::config::Config;
 use super::data::Test;
-use super::methods::{Prediction, finite_volume, insertion, learned, pseudo_spectral};
+use super::methods::{Prediction, finite_volume, insertion, learned, pseudo_spectral, truncated};
 use super::trained;
 use super::training::Trained;
 use crate::Session;
@@ -135,6 +135,7 @@ pub fn evaluate(session: &Session) -> Result<()> {
     for &n in &config.evaluate.pseudo_spectral {
         others.push(fastest_spectral(&config, &test, n)?);
     }
+    others.push(score(&config, &test, truncated(&config, &test)?)?);
     others.push(score(&config, &test, insertion(&config, &test, 0.0, config.evaluate.insert_every)?)?);
     for &window in &config.evaluate.windows {
         others.push(score(&config, &test, insertion(&config, &test, window, config.evaluate.insert_every)?)?);
@@ -239,7 +240,14 @@ fn correlation_figure(config: &Config, own: &[Scored], others: &[Scored]) -> Fig
     for row in own.iter().chain(others) {
         let time: Vec<f64> = (1..=row.correlation.nrows()).map(|i| i as f64 * config.scheme.dt).collect();
         let mean: Vec<f64> = row.correlation.rows().into_iter().map(|r| r.mean().unwrap_or(0.0)).collect();
-        plot = plot.curve(Curve::new(&time, &mean, row.prediction.label.clone()));
+        // The palette repeats; families differ by their strokes.
+        let label = row.prediction.label.clone();
+        let stroke = match label.split([' ', ',']).next() {
+            Some("learned") => Stroke::Solid,
+            Some("perfect") => Stroke::Dotted,
+            _ => Stroke::Dashed,
+        };
+        plot = plot.curve(Curve::new(&time, &mean, label).stroke(stroke));
     }
     Figure::double_column().row([plot])
 }

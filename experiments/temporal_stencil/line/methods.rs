@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ndarray::{Array2, Array3, ArrayView2, Axis};
-use parseval::stencil::line::reference::{lifting, march, resolved_averaging, solver, truncation};
+use parseval::stencil::line::reference::{averaging, lifting, march, resolved_averaging, solver, truncation};
 use parseval::stencil::line::{FiniteVolume, Flux};
 use parseval::{Error, Result};
 
@@ -80,14 +80,14 @@ pub fn learned(config: &Config, test: &Test, trained: &mut Trained, label: Strin
 /// Finite volumes of second order on `n` cells, a multiple of those of the scheme, with a step of at most `dt`.
 pub fn finite_volume(config: &Config, test: &Test, n: usize, dt: f64, flux: Flux) -> Result<Prediction> {
     let (cells, frame) = (config.scheme.cells, config.scheme.dt);
-    if n % cells != 0 {
+    if !n.is_multiple_of(cells) {
         let rule = format!("must be a multiple of scheme.cells = {cells}");
         return Err(Error::parameter("evaluate.finite_volume", n, rule));
     }
     let steps = (frame / dt).ceil().max(1.0) as usize;
     let dt = frame / steps as f64;
     let mut method = FiniteVolume::plan(&config.equation, n, dt, flux)?;
-    let map = parseval::stencil::line::reference::averaging(n, test.field.ncols());
+    let map = averaging(n, test.field.ncols());
     let mut states = test.field.dot(&map.t());
     // Three circulant products and some 30 operations a cell in the fluxes.
     let flops = (6 * n * n + 30 * n) as f64 / dt;
@@ -111,7 +111,7 @@ pub fn pseudo_spectral(config: &Config, test: &Test, n: usize, dt: f64) -> Resul
     let dt = frame / steps as f64;
     let start = test.field.dot(&truncation(n, test.field.ncols(), (n - 1) / 2).t());
     let mut stepper = solver(&config.equation, n, dt, start.nrows(), 1)?;
-    let map = parseval::stencil::line::reference::averaging(cells, n);
+    let map = averaging(cells, n);
     // Four stages of two real transforms of 5/2 n log2 n operations, and some ten operations a point.
     let n_f = n as f64;
     let flops = 4.0 * (5.0 * n_f * n_f.log2() + 10.0 * n_f) / dt;
@@ -126,7 +126,8 @@ pub fn pseudo_spectral(config: &Config, test: &Test, n: usize, dt: f64) -> Resul
 /// The reference solver from what the cells know: it starts `window` time units before the present from the true averages
 /// with an empty tail, takes over the true averages every `every` time units, and runs freely from the present on.
 ///
-/// With no window this is the best that any scheme without memory could do on these cells.
+/// With no window this is what a perfect model makes of the cells alone. A learned scheme may pass it even without memory,
+/// where the modes that the cells lack are slaved to those that they hold.
 pub fn insertion(config: &Config, test: &Test, window: f64, every: f64) -> Result<Prediction> {
     let (cells, points, recipe) = (config.scheme.cells, test.field.ncols(), config.recipe());
     let (lift, map) = (lifting(points, cells), resolved_averaging(cells, points));
@@ -152,12 +153,28 @@ pub fn insertion(config: &Config, test: &Test, window: f64, every: f64) -> Resul
         field = &field + &(truth(left) - field.dot(&map.t())).dot(&lift.t());
     }
     let label = match back {
-        0 => format!("limit without memory (modes of {cells} cells)"),
-        _ => format!("truth inserted over {window} time units"),
+        0 => format!("perfect model from {cells} cell averages"),
+        _ => format!("perfect model, truth inserted over {window} time units"),
     };
     let flops = f64::NAN;
     collect(test, frame, label, 1.0 / dt, flops, |observe| {
         march(&mut stepper, field.view(), test.truth.dim().0, recipe.steps, |t, fields| {
+            observe(t, fields.dot(&map.t()).view());
+            Ok(())
+        })
+    })
+}
+
+/// The reference solver from the modes up to the Nyquist mode of the cells, that one included.
+pub fn truncated(config: &Config, test: &Test) -> Result<Prediction> {
+    let (cells, points, recipe) = (config.scheme.cells, test.field.ncols(), config.recipe());
+    let start = test.field.dot(&truncation(points, points, cells / 2).t());
+    let map = averaging(cells, points);
+    let dt = recipe.dt / recipe.steps as f64;
+    let mut stepper = solver(&config.equation, points, dt, start.nrows(), 1)?;
+    let label = format!("perfect model from modes up to {}", cells / 2);
+    collect(test, recipe.dt, label, 1.0 / dt, f64::NAN, |observe| {
+        march(&mut stepper, start.view(), test.truth.dim().0, recipe.steps, |t, fields| {
             observe(t, fields.dot(&map.t()).view());
             Ok(())
         })

@@ -110,7 +110,12 @@ fn a_long_prediction_equals_a_recorded_one_and_reports_what_blows_up() {
     let window = model.window();
     let past = Array3::from_shape_fn((2, window, 16), |(b, t, j)| field(16, b as f64 + 0.1 * t as f64)[j]);
     let mut last = Vec::new();
-    model.predict(&mut tape, past.view(), 20, |_, u| Ok(last = u.to_vec())).unwrap();
+    model
+        .predict(&mut tape, past.view(), 20, |_, u| {
+            last = u.to_vec();
+            Ok(())
+        })
+        .unwrap();
     let vars: Vec<Var> = (0..window)
         .map(|t| {
             let frame: Vec<f64> = past.index_axis(ndarray::Axis(1), t).iter().copied().collect();
