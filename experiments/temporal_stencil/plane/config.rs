@@ -12,8 +12,7 @@ use parseval::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Sections whose first entry chooses the others.
-const CHOICES: &[Choice] =
-    &[Choice { section: "optimizer", key: "kind" }, Choice { section: "rate", key: "kind" }];
+const CHOICES: &[Choice] = &[Choice { section: "optimizer", key: "kind" }, Choice { section: "rate", key: "kind" }];
 
 /// Values that may differ when a run is resumed: they do not change what is computed.
 pub const MAY_CHANGE: &[&str] = &["data.path", "training.log_every", "training.keep", "evaluate"];

@@ -160,10 +160,9 @@ mod tests {
                 let stepper = spectral_solver(&flow, n, 0.02, 1, 1).unwrap();
                 Coarse::Spectral(nn::Rollout::new(stepper, 2, Checkpoints::Stages).unwrap())
             };
-            for (slope, difference) in [
-                slopes(volumes, [1, 2, n, n], &start, mode),
-                slopes(spectral, [1, 1, n, n], &start[..n * n], mode),
-            ] {
+            for (slope, difference) in
+                [slopes(volumes, [1, 2, n, n], &start, mode), slopes(spectral, [1, 1, n, n], &start[..n * n], mode)]
+            {
                 // eps / h, and kinks of the ReLU within the step.
                 assert!((slope - difference).abs() < 1e-5 * slope.abs().max(1.0), "{mode:?}: {slope} {difference}");
             }

@@ -103,10 +103,12 @@ pub fn trajectories(
     let mut omega = ArrayD::zeros(vec![samples, 1, coarse_n, coarse_n]);
     for (sample, mut field) in omega.axis_iter_mut(Axis(0)).enumerate() {
         let u = velocity.sample(&coarse_grid, seed + sample as u64)?;
-        field.index_axis_mut(Axis(0), 0).assign(&derivatives.curl(u.view()).into_shape_with_order(vec![
-            coarse_n, coarse_n,
-        ])
-        .expect("the curl of a plane field is one field"));
+        field.index_axis_mut(Axis(0), 0).assign(
+            &derivatives
+                .curl(u.view())
+                .into_shape_with_order(vec![coarse_n, coarse_n])
+                .expect("the curl of a plane field is one field"),
+        );
     }
     let mut coarse = spectral_solver(flow, coarse_n, dt, samples, threads)?;
     let mut state = coarse.load(omega.view())?;

@@ -20,7 +20,7 @@ mod symmetry;
 mod tower;
 pub mod training;
 
-pub use correction::{Correction, CorrectionConfig, CorrectionMode, Coarse};
+pub use correction::{Coarse, Correction, CorrectionConfig, CorrectionMode};
 pub use filter::{StaggeredFilter, coarsen};
 pub use history::legendre_weights;
 pub use interpolation::Cells;

@@ -363,7 +363,8 @@ mod tests {
         let (model, mut tape) = model(&small());
         let error = model.predict(&mut tape, &mut window(3), 1, |_, _| Ok(())).unwrap_err().to_string();
         assert_eq!(error, "frames of the window = 3 is not allowed: must be 4");
-        let mut wild: VecDeque<Vec<f64>> = window(4).into_iter().map(|f| f.iter().map(|x| 1e200 * x).collect()).collect();
+        let mut wild: VecDeque<Vec<f64>> =
+            window(4).into_iter().map(|f| f.iter().map(|x| 1e200 * x).collect()).collect();
         let error = model.predict(&mut tape, &mut wild, 5, |_, _| Ok(())).unwrap_err();
         assert!(matches!(error, Error::BlowUp { sample: 0, step: 1, .. }), "{error}");
     }

@@ -222,8 +222,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let model = TemporalStencil::new(&config, solver, &mut parameters, &mut rng).unwrap();
         let tape = Tape::new(parameters, 1).unwrap();
-        let mut trainer =
-            Trainer::new(model, tape, &OptimizerConfig::default(), GradientMode::Full, 1.0).unwrap();
+        let mut trainer = Trainer::new(model, tape, &OptimizerConfig::default(), GradientMode::Full, 1.0).unwrap();
         for step in 0..150 {
             let start = step * 7 % 110;
             trainer.step(&frames[start..start + 5], 3e-3).unwrap();

@@ -147,10 +147,7 @@ fn taylor_green_error(n: usize, dt: f64) -> f64 {
     };
     let mut state = exact(0.0);
     let steps = (0.2 / dt) as usize;
-    FiniteVolume::plan(&flow, n, dt)
-        .unwrap()
-        .advance(&workers(), Interpolation::Linear, &mut state, steps)
-        .unwrap();
+    FiniteVolume::plan(&flow, n, dt).unwrap().advance(&workers(), Interpolation::Linear, &mut state, steps).unwrap();
     state.iter().zip(exact(steps as f64 * dt)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
