@@ -192,7 +192,7 @@ pub fn seconds(mut work: impl FnMut()) -> f64 {
     (0..3).map(time).fold(f64::INFINITY, f64::min)
 }
 
-/// Mean over samples of an axis-free number of the last frames.
+/// The last frame of every sample.
 pub fn last_frames(frames: ArrayView5<Precision>) -> Vec<ndarray::Array3<Precision>> {
     let last = frames.dim().1 - 1;
     (0..frames.dim().0).map(|sample| frames.slice(s![sample, last, .., .., ..]).to_owned()).collect()

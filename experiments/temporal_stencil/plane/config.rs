@@ -177,7 +177,7 @@ impl Config {
             let rule = format!("must fit, with the window of {window}, into {} frames", self.frames());
             return Err(Error::parameter("unroll.curriculum", longest, rule));
         }
-        if !(self.unroll.noise >= 0.0) {
+        if self.unroll.noise.is_nan() || self.unroll.noise < 0.0 {
             return Err(Error::parameter("unroll.noise", self.unroll.noise, "must be >= 0"));
         }
         Ok(())

@@ -165,9 +165,9 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
         table.row([
             format!("learned, {} seeds", learned.len()).into(),
             column(&|r| r.horizons[0].time),
-            Cell::Text(String::new()),
+            Cell::Empty,
             column(&|r| r.horizons[1].time),
-            Cell::Text(String::new()),
+            Cell::Empty,
             column(&|r| metric::spectrum_distance(&r.spectrum, &reference, threshold)),
             (learned[0].flop / 1e6).into(),
             column(&|r| r.seconds * 1e3),
