@@ -77,7 +77,9 @@ fn learned(n: usize, dt: f64, history: bool) {
     let frames = vec![batch; model.window() + 32];
     let mut trainer =
         Trainer::new(model, tape, &OptimizerConfig::default(), GradientMode::Full, 0.25).expect("a good trainer");
-    let ms = time(3, || drop(trainer.step(&frames, 1e-6).expect("frames that fit")));
+    let ms = time(3, || {
+        trainer.step(&frames, 1e-6).expect("frames that fit");
+    });
     println!("{name}-{n} f32, training step of 8 windows and 32 steps: {:.3} s", ms / 1e3);
 }
 
