@@ -33,7 +33,11 @@ pub struct Run {
 pub fn volumes(config: &Config, data: &Data, [n, steps]: [usize; 2], threads: usize) -> Result<Run> {
     let cells = config.data.n;
     if !n.is_multiple_of(cells) {
-        return Err(Error::parameter("evaluate.volumes", n, format!("must be a multiple of the model's {cells} cells")));
+        return Err(Error::parameter(
+            "evaluate.volumes",
+            n,
+            format!("must be a multiple of the model's {cells} cells"),
+        ));
     }
     let solver = FiniteVolume::<f64>::plan(&config.flow, n, 1.0 / steps as f64)?;
     let (_, times) = times(config);
@@ -46,7 +50,9 @@ pub fn volumes(config: &Config, data: &Data, [n, steps]: [usize; 2], threads: us
     let mut frames = Array5::zeros((samples, times.len(), 2, cells, cells));
     let workers = Workers::new(threads)?;
     for frame in 0..times.len() {
-        if frame > 0 && solver.advance(&workers, Interpolation::VanLeer, &mut state, steps_between(&times, steps)?).is_err() {
+        if frame > 0
+            && solver.advance(&workers, Interpolation::VanLeer, &mut state, steps_between(&times, steps)?).is_err()
+        {
             break;
         }
         for (sample, values) in state.chunks_exact(2 * n * n).enumerate() {
@@ -186,7 +192,7 @@ pub fn seconds(mut work: impl FnMut()) -> f64 {
     (0..3).map(time).fold(f64::INFINITY, f64::min)
 }
 
-/// Mean over samples of an axis-free number of the last frames.
+/// The last frame of every sample.
 pub fn last_frames(frames: ArrayView5<Precision>) -> Vec<ndarray::Array3<Precision>> {
     let last = frames.dim().1 - 1;
     (0..frames.dim().0).map(|sample| frames.slice(s![sample, last, .., .., ..]).to_owned()).collect()

@@ -12,8 +12,7 @@ use parseval::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Sections whose first entry chooses the others.
-const CHOICES: &[Choice] =
-    &[Choice { section: "optimizer", key: "kind" }, Choice { section: "rate", key: "kind" }];
+const CHOICES: &[Choice] = &[Choice { section: "optimizer", key: "kind" }, Choice { section: "rate", key: "kind" }];
 
 /// Values that may differ when a run is resumed: they do not change what is computed.
 pub const MAY_CHANGE: &[&str] = &["data.path", "training.log_every", "training.keep", "evaluate"];
@@ -180,7 +179,7 @@ impl Config {
             let rule = format!("must fit, with the window of {window}, into {} frames", self.frames());
             return Err(Error::parameter("unroll.curriculum", longest, rule));
         }
-        if !(self.unroll.noise >= 0.0) {
+        if self.unroll.noise.is_nan() || self.unroll.noise < 0.0 {
             return Err(Error::parameter("unroll.noise", self.unroll.noise, "must be >= 0"));
         }
         Ok(())

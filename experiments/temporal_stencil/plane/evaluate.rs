@@ -9,8 +9,8 @@ use parseval::run::report::Report;
 use parseval::run::seeds::Statistics;
 use parseval::run::table::{Cell, Table};
 use parseval::run::{Printer, metrics};
-use parseval::stencil::plane::metric::{self, Horizon};
 use parseval::stencil::plane::TemporalStencil;
+use parseval::stencil::plane::metric::{self, Horizon};
 use parseval::{Error, Result};
 use serde_json::json;
 
@@ -160,13 +160,14 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
     }
     let learned: Vec<&Row> = rows.iter().filter(|r| r.kind == Kind::Learned).collect();
     if learned.len() > 1 {
-        let column = |of: &dyn Fn(&Row) -> f64| Statistics::of(&learned.iter().map(|r| of(r)).collect::<Vec<_>>()).cell();
+        let column =
+            |of: &dyn Fn(&Row) -> f64| Statistics::of(&learned.iter().map(|r| of(r)).collect::<Vec<_>>()).cell();
         table.row([
             format!("learned, {} seeds", learned.len()).into(),
             column(&|r| r.horizons[0].time),
-            Cell::Text(String::new()),
+            Cell::Empty,
             column(&|r| r.horizons[1].time),
-            Cell::Text(String::new()),
+            Cell::Empty,
             column(&|r| metric::spectrum_distance(&r.spectrum, &reference, threshold)),
             (learned[0].flop / 1e6).into(),
             column(&|r| r.seconds * 1e3),
@@ -204,7 +205,12 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
 }
 
 /// Seconds of one sample and time unit on one thread.
-fn time_unit(config: &Config, data: &Data, seed: u64, checkpoint: &parseval::run::checkpoint::Checkpoint) -> Result<f64> {
+fn time_unit(
+    config: &Config,
+    data: &Data,
+    seed: u64,
+    checkpoint: &parseval::run::checkpoint::Checkpoint,
+) -> Result<f64> {
     let (model, mut tape) = train::model(config, seed, 1)?;
     train::load(&mut tape, &checkpoint.model)?;
     let steps = (1.0 / config.data.dt).round() as usize;
@@ -248,9 +254,8 @@ fn long_run(
             Err(error) => return Err(error),
         }
     }
-    let truth = |frames: &Array5<Precision>| {
-        frames.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / frames.len() as f64
-    };
+    let truth =
+        |frames: &Array5<Precision>| frames.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / frames.len() as f64;
     Ok((sum / count.max(1) as f64 / truth(&data.test), finite))
 }
 

@@ -57,10 +57,7 @@ fn along(axis: usize, k: usize) -> [isize; 2] {
 
 #[inline(always)]
 fn line<V: Lanes>(f: Points<V>, axis: usize) -> [V; 4] {
-    std::array::from_fn(
-        #[inline(always)]
-        |k| f.get(along(axis, k)),
-    )
+    [f.get(along(axis, 0)), f.get(along(axis, 1)), f.get(along(axis, 2)), f.get(along(axis, 3))]
 }
 
 #[inline(always)]
@@ -80,17 +77,16 @@ impl<V: Lanes, const LIMITED: bool> Faces<V> for Classical<V, LIMITED> {
     #[inline(always)]
     fn fluxes(&self, fields: [Points<V>; 2], _at: usize) -> [V; 4] {
         let ratio = V::splat(self.ratio);
-        std::array::from_fn(
-            #[inline(always)]
-            |flux| {
-                let ([carrier, across], [carried, axis]) = (CARRIER[flux], CARRIED[flux]);
-                let a = mean(fields[carrier], across);
-                match LIMITED {
-                    true => a * van_leer(ratio, a, line(fields[carried], axis)),
-                    false => a * mean(fields[carried], axis),
-                }
-            },
-        )
+        let mut fluxes = [ratio; 4];
+        for flux in 0..4 {
+            let ([carrier, across], [carried, axis]) = (CARRIER[flux], CARRIED[flux]);
+            let a = mean(fields[carrier], across);
+            fluxes[flux] = match LIMITED {
+                true => a * van_leer(ratio, a, line(fields[carried], axis)),
+                false => a * mean(fields[carried], axis),
+            };
+        }
+        fluxes
     }
 
     #[inline(always)]
@@ -211,17 +207,16 @@ impl<V: Lanes, const S: usize> Faces<V> for Learned<'_, V, S> {
     #[inline(always)]
     fn fluxes(&self, fields: [Points<V>; 2], at: usize) -> [V; 4] {
         let values = self.values(fields, at);
-        std::array::from_fn(
-            #[inline(always)]
-            |flux| {
-                let (a, high) = (values[LEARNED[flux][0]], values[LEARNED[flux][1]]);
-                let [carried, axis] = CARRIED[flux];
-                match self.limited {
-                    true => a * limited(a, line(fields[carried], axis), high),
-                    false => a * high,
-                }
-            },
-        )
+        let mut fluxes = [values[0]; 4];
+        for flux in 0..4 {
+            let (a, high) = (values[LEARNED[flux][0]], values[LEARNED[flux][1]]);
+            let [carried, axis] = CARRIED[flux];
+            fluxes[flux] = match self.limited {
+                true => a * limited(a, line(fields[carried], axis), high),
+                false => a * high,
+            };
+        }
+        fluxes
     }
 
     #[inline(always)]

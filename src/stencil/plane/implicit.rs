@@ -92,7 +92,12 @@ impl<V: Lanes> Implicit<V> {
         for j in (0..n).step_by(w) {
             V::vectorize(
                 #[inline(always)]
-                || (0..n).for_each(|i| data[i] = load(i, j)),
+                || {
+                    // No iterator: a closure of its own would be compiled without the vector's features.
+                    for i in 0..n {
+                        data[i] = load(i, j);
+                    }
+                },
             );
             self.fft.forward(data, out, scratch);
             turn(out, turned, n, j);
@@ -114,7 +119,11 @@ impl<V: Lanes> Implicit<V> {
             self.fft.inverse(&mut turned[j / w * n..][..n], out, scratch);
             V::vectorize(
                 #[inline(always)]
-                || (0..n).for_each(|i| store(i, j, out[i])),
+                || {
+                    for i in 0..n {
+                        store(i, j, out[i]);
+                    }
+                },
             );
         }
     }
@@ -137,7 +146,11 @@ impl<V: Lanes> Implicit<V> {
                         (
                             Complex::<V>::new(V::load(re.as_ptr().add(here)), V::load(im.as_ptr().add(here))),
                             Complex::<V>::new(V::load(re.as_ptr().add(mirror)), V::load(im.as_ptr().add(mirror))),
-                            [0, 1, 2].map(|s| V::load(self.symbols[s].as_ptr().add(at))),
+                            [
+                                V::load(self.symbols[0].as_ptr().add(at)),
+                                V::load(self.symbols[1].as_ptr().add(at)),
+                                V::load(self.symbols[2].as_ptr().add(at)),
+                            ],
                         )
                     };
                     let mirrored = Complex::new(m.re.reverse(), m.im.reverse()).conj();
