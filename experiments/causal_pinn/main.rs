@@ -150,11 +150,7 @@ impl Experiment {
     /// Folder of every trained seed.
     pub fn trained(&self) -> Result<Vec<(u64, RunDirectory)>> {
         let resolved = self.resolved()?;
-        let folders = std::fs::read_dir(&self.out).map_err(|e| Error::io(&self.out, e))?;
-        let names = folders.filter_map(|entry| entry.ok()?.file_name().to_str().map(str::to_owned));
-        let mut seeds: Vec<u64> = names.filter_map(|name| name.strip_prefix("seed-")?.parse().ok()).collect();
-        seeds.sort_unstable();
-        let runs = seeds
+        let runs = Ensemble::seeds_in(&self.out)
             .into_iter()
             .map(|seed| Ok((seed, RunDirectory::resume(&Ensemble::folder(&self.out, seed), &resolved, MAY_CHANGE)?)));
         let runs = runs.collect::<Result<Vec<_>>>()?;

@@ -72,7 +72,17 @@ pub fn compare(experiment: &Experiment, print: Printer) -> Result<()> {
 
     let title = format!("{}: to {:e} of |b| from zero, {threads} threads", config.name, compare.tolerance);
     let columns = [
-        "scene", "cells", "solver", "to 1e-4", "to 1e-6", "to 1e-8", "set-up s", "solve s", "s an order", "residual", "MB",
+        "scene",
+        "cells",
+        "solver",
+        "to 1e-4",
+        "to 1e-6",
+        "to 1e-8",
+        "set-up s",
+        "solve s",
+        "s an order",
+        "residual",
+        "MB",
         "stop",
     ];
     let mut table = Table::new(title, &columns);
@@ -126,9 +136,10 @@ pub fn compare(experiment: &Experiment, print: Printer) -> Result<()> {
 /// The solvers of the configuration, all if it names none.
 fn chosen(names: &[String]) -> Result<Vec<&'static str>> {
     let find = |name: &String| {
-        SOLVERS.into_iter().find(|s| s == name).ok_or_else(|| {
-            Error::parameter("compare.solvers", name, format!("must be one of {}", SOLVERS.join("; ")))
-        })
+        SOLVERS
+            .into_iter()
+            .find(|s| s == name)
+            .ok_or_else(|| Error::parameter("compare.solvers", name, format!("must be one of {}", SOLVERS.join("; "))))
     };
     if names.is_empty() { Ok(SOLVERS.to_vec()) } else { names.iter().map(find).collect() }
 }

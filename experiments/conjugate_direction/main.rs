@@ -106,12 +106,18 @@ impl Model {
     /// Values that may differ when a run is resumed: they do not change what is computed.
     pub fn may_change(self) -> &'static [&'static str] {
         match self {
-            Self::Network => {
-                &["training.log_every", "training.keep", "cycle", "generations", "compare", "plume"]
-            }
-            Self::Cycle => {
-                &["generations.log_every", "generations.keep", "network", "start", "rate", "training", "validate", "compare", "plume"]
-            }
+            Self::Network => &["training.log_every", "training.keep", "cycle", "generations", "compare", "plume"],
+            Self::Cycle => &[
+                "generations.log_every",
+                "generations.keep",
+                "network",
+                "start",
+                "rate",
+                "training",
+                "validate",
+                "compare",
+                "plume",
+            ],
         }
     }
 }

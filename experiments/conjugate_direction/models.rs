@@ -57,7 +57,8 @@ impl Models {
                 Some(parameters)
             }
         };
-        let cycle = checkpoint(config, out, Model::Cycle)?.map(|c| cycle_of(&c.model, config.cycle.sweeps)).transpose()?;
+        let cycle =
+            checkpoint(config, out, Model::Cycle)?.map(|c| cycle_of(&c.model, config.cycle.sweeps)).transpose()?;
         Ok(Self { config: config.clone(), network, cycle })
     }
 
@@ -114,15 +115,11 @@ impl Models {
 /// The checkpoint of the first seed that has one.
 fn checkpoint(config: &Config, out: &Path, model: Model) -> Result<Option<Checkpoint>> {
     let root = out.join(model.folder());
-    let Ok(entries) = std::fs::read_dir(&root) else { return Ok(None) };
-    let mut seeds: Vec<u64> =
-        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("seed-")?.parse().ok()).collect();
-    seeds.sort_unstable();
     let keep = match model {
         Model::Network => config.training.keep,
         Model::Cycle => config.generations.keep,
     };
-    for seed in seeds {
+    for seed in Ensemble::seeds_in(&root) {
         let run = RunDirectory::resume(&Ensemble::folder(&root, seed), &config.to_toml()?, model.may_change())?;
         let checkpoints = run.checkpoints(model.folder(), keep)?;
         if let Some(checkpoint) = checkpoints.best()?.map_or_else(|| checkpoints.latest(), |best| Ok(Some(best)))? {

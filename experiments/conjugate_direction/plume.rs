@@ -42,7 +42,15 @@ pub fn plume(experiment: &Experiment, print: Printer) -> Result<()> {
         let start = Instant::now();
         if let Some(solver) = models.plan(name, &flow.problem, &options)? {
             let setup_seconds = start.elapsed().as_secs_f64();
-            tallies.push(Tally { name, solver, setup_seconds, seconds: 0.0, iterations: Vec::new(), failures: 0, drives });
+            tallies.push(Tally {
+                name,
+                solver,
+                setup_seconds,
+                seconds: 0.0,
+                iterations: Vec::new(),
+                failures: 0,
+                drives,
+            });
         }
     }
     if !tallies.iter().any(|t| t.drives) {

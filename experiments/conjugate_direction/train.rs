@@ -71,8 +71,12 @@ impl Train for NetworkTraining {
         let mut state = Vec::new();
         for known in self.trainer.state() {
             let data = match known.data {
-                TensorData::F32(_) => TensorData::F32(checkpoint.optimizer.get::<f32>(&known.name, &known.shape)?.to_vec()),
-                TensorData::F64(_) => TensorData::F64(checkpoint.optimizer.get::<f64>(&known.name, &known.shape)?.to_vec()),
+                TensorData::F32(_) => {
+                    TensorData::F32(checkpoint.optimizer.get::<f32>(&known.name, &known.shape)?.to_vec())
+                }
+                TensorData::F64(_) => {
+                    TensorData::F64(checkpoint.optimizer.get::<f64>(&known.name, &known.shape)?.to_vec())
+                }
             };
             state.push(NamedTensor { name: known.name, shape: known.shape, data });
         }
@@ -118,7 +122,11 @@ impl Train for CycleTraining {
     fn save(&self) -> Snapshot {
         let cycle = self.trainer.best().unwrap_or_default();
         let search = Tensor::vector(self.trainer.state());
-        Snapshot { model: models::cycle_tensors(&cycle), optimizer: [("search".to_owned(), search)].into(), ..Snapshot::default() }
+        Snapshot {
+            model: models::cycle_tensors(&cycle),
+            optimizer: [("search".to_owned(), search)].into(),
+            ..Snapshot::default()
+        }
     }
 
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {

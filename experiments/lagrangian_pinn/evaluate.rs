@@ -21,14 +21,8 @@ use crate::train::Training;
 /// Folder and latest checkpoint of every trained seed of a form; none if it was not trained.
 pub fn trained(experiment: &Experiment, form: Form) -> Result<Vec<(u64, RunDirectory, Checkpoint)>> {
     let (folder, resolved) = (experiment.folder(form), experiment.resolved(form)?);
-    let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(Vec::new()) };
-    let seed = |entry: std::io::Result<std::fs::DirEntry>| {
-        entry.ok()?.file_name().to_str()?.strip_prefix("seed-")?.parse::<u64>().ok()
-    };
-    let mut seeds: Vec<u64> = entries.filter_map(seed).collect();
-    seeds.sort_unstable();
     let mut runs = Vec::new();
-    for seed in seeds {
+    for seed in Ensemble::seeds_in(&folder) {
         let run = RunDirectory::resume(&Ensemble::folder(&folder, seed), &resolved, MAY_CHANGE)?;
         let checkpoint = run.checkpoints(&experiment.config.name, 1)?.latest()?;
         runs.extend(checkpoint.map(|checkpoint| (seed, run, checkpoint)));

@@ -146,7 +146,9 @@ fn main() -> ExitCode {
         let session = Session::new(common, print);
         let case = case_of(&session.config)?;
         match (case.as_str(), &cli.command) {
-            ("line", Command::Data { .. }) => Err(Error::parameter("case", case, "makes its own data: `train` at once")),
+            ("line", Command::Data { .. }) => {
+                Err(Error::parameter("case", case, "makes its own data: `train` at once"))
+            }
             ("plane", Command::Data { .. }) => plane::make_data(&session),
             (_, Command::Train { seeds, resume, max_wall, .. }) => {
                 let max_wall = max_wall.as_deref().map(run::duration).transpose()?;

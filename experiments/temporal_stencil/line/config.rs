@@ -11,8 +11,7 @@ use parseval::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Sections whose first entry chooses the others.
-const CHOICES: &[Choice] =
-    &[Choice { section: "optimizer", key: "kind" }, Choice { section: "rate", key: "kind" }];
+const CHOICES: &[Choice] = &[Choice { section: "optimizer", key: "kind" }, Choice { section: "rate", key: "kind" }];
 
 /// Values that may differ when a run is resumed: they do not change what is computed.
 pub const MAY_CHANGE: &[&str] = &["training.log_every", "training.keep", "evaluate", "data.test"];
@@ -198,10 +197,8 @@ impl Config {
         let frames = (self.data.train_time / self.scheme.dt) as usize;
         let most = self.loss.unroll.iter().map(|u| u.1).max().unwrap_or(0);
         if frames < self.lead() + 1 + most {
-            let rule = format!(
-                "must hold the window of the model and the longest unroll: {} steps",
-                self.lead() + 1 + most
-            );
+            let rule =
+                format!("must hold the window of the model and the longest unroll: {} steps", self.lead() + 1 + most);
             return Err(Error::parameter("data.train_time", self.data.train_time, rule));
         }
         Ok(())

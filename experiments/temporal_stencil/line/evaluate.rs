@@ -30,9 +30,8 @@ struct Scored {
 
 fn score(config: &Config, test: &Test, prediction: Prediction) -> Result<Scored> {
     let correlation = correlation(prediction.fields.view(), test.truth.view())?;
-    let duration = |threshold| {
-        bootstrap(correlation.view(), 1.0, threshold, config.scheme.dt, config.evaluate.resamples, 0)
-    };
+    let duration =
+        |threshold| bootstrap(correlation.view(), 1.0, threshold, config.scheme.dt, config.evaluate.resamples, 0);
     let (t95, t80) = (duration(0.95), duration(0.8));
     let (mut sum, frames) = (0.0, test.truth.dim().0);
     for (p, t) in prediction.fields.axis_iter(Axis(0)).zip(test.truth.axis_iter(Axis(0))) {
@@ -119,17 +118,24 @@ pub fn evaluate(session: &Session) -> Result<()> {
     }
     let mut others = Vec::new();
     let plain = Config {
-        model: ModelConfig { width: 1, layers: 1, stencil: config.model.stencil, base: Base::Mean, ..Default::default() },
+        model: ModelConfig {
+            width: 1,
+            layers: 1,
+            stencil: config.model.stencil,
+            base: Base::Mean,
+            ..Default::default()
+        },
         ..config.clone()
     };
     let label = "no model, same cells and step".to_owned();
     others.push(score(&config, &test, learned(&plain, &test, &mut Trained::new(&plain, 0, 1)?, label)?)?);
     let coarsest = config.evaluate.finite_volume.first().copied().unwrap_or(config.scheme.cells);
     for &n in &config.evaluate.finite_volume {
-        let dt = config.evaluate.finite_volume_dt * match config.evaluate.flux {
-            parseval::stencil::line::Flux::Central => 1.0,
-            parseval::stencil::line::Flux::VanLeer => coarsest as f64 / n as f64,
-        };
+        let dt = config.evaluate.finite_volume_dt
+            * match config.evaluate.flux {
+                parseval::stencil::line::Flux::Central => 1.0,
+                parseval::stencil::line::Flux::VanLeer => coarsest as f64 / n as f64,
+            };
         others.push(score(&config, &test, finite_volume(&config, &test, n, dt, config.evaluate.flux)?)?);
     }
     for &n in &config.evaluate.pseudo_spectral {

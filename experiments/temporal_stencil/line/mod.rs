@@ -52,7 +52,10 @@ pub fn train(session: &Session, request: &Request) -> Result<()> {
 }
 
 /// Runs with their checkpoints: the best if there was a validation, else the latest.
-fn trained(session: &Session, config: &Config) -> Result<Vec<(u64, RunDirectory, parseval::run::checkpoint::Checkpoint)>> {
+fn trained(
+    session: &Session,
+    config: &Config,
+) -> Result<Vec<(u64, RunDirectory, parseval::run::checkpoint::Checkpoint)>> {
     let (out, resolved) = (session.folder(&config.name), config.to_toml()?);
     let mut runs = Vec::new();
     for seed in Ensemble::seeds_in(&out) {

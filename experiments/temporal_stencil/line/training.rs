@@ -1,6 +1,7 @@
 //! Training by unrolling through the solver.
 
 use ndarray::{Array3, Axis, s};
+use parseval::Result;
 use parseval::autodiff::{Parameters, Tape, Var};
 use parseval::nn::{concatenate, mean_square};
 use parseval::optim::{self, Block, Ema, EmaStart, NamedTensor, Optimizer, Stateful, TensorData};
@@ -10,7 +11,6 @@ use parseval::run::tensor_file::{Element, Tensor, TensorFile, Tensors};
 use parseval::run::training::{Scalars, Train};
 use parseval::stencil::line::LineModel;
 use parseval::stencil::metric::correlation;
-use parseval::Result;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -234,4 +234,3 @@ fn stored(file: &TensorFile, prefix: &str, known: Vec<NamedTensor>) -> Result<Ve
 fn tensor<T: Element>(shape: &[usize], values: &[T]) -> Tensor {
     Tensor::new(shape, values.to_vec()).expect("a tensor has as many values as its shape says")
 }
-

@@ -14,11 +14,11 @@ use parseval::stencil::plane::metric::{self, Horizon};
 use parseval::{Error, Result};
 use serde_json::json;
 
+use super::Experiment;
 use super::classical::{self, Run, last_frames, seconds};
 use super::config::Config;
 use super::data::{self, Data};
 use super::train::{self, Precision, predict};
-use super::Experiment;
 
 /// Steps of the model between compared frames, and the times of those.
 pub fn times(config: &Config) -> (usize, Vec<f64>) {
