@@ -36,7 +36,8 @@ pub fn plume(experiment: &Experiment, print: Printer) -> Result<()> {
     let mut tallies = Vec::new();
     for name in SOLVERS {
         let drives = name == settings.solver;
-        if !drives && !(config.compare.solvers.is_empty() || config.compare.solvers.iter().any(|s| s == name)) {
+        let listed = &config.compare.solvers;
+        if !(drives || listed.is_empty() || listed.iter().any(|s| s == name)) {
             continue;
         }
         let start = Instant::now();

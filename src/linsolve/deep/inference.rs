@@ -233,8 +233,8 @@ fn convolve<L: Lanes<Real = f32>, const R: usize, const N: usize>(
                     let acc = accumulate::<L, R, N>(x, [i, j, k], &weights.taps);
                     let out = &mut out[(j + 1) * x.row + 1 + k..][..N.min(x.n[2] - k)];
                     for (out, acc) in out.iter_mut().zip(&acc) {
-                        for r in 0..R {
-                            let mut y = (acc[r] + load::<L>(&weights.bias, r)).at_least(L::splat(0.0));
+                        for (r, &sum) in acc.iter().enumerate() {
+                            let mut y = (sum + load::<L>(&weights.bias, r)).at_least(L::splat(0.0));
                             if adds {
                                 y = y + load::<L>(out, r);
                             }
@@ -269,8 +269,8 @@ fn accumulate<L: Lanes<Real = f32>, const R: usize, const N: usize>(
         let cells: &[CellValues; N] = x.values[o..o + N].try_into().expect("a strip has N cells");
         for c in 0..CHANNELS {
             let mut v = [L::splat(0.0); R];
-            for r in 0..R {
-                v[r] = load(&w[c], r);
+            for (r, v) in v.iter_mut().enumerate() {
+                *v = load(&w[c], r);
             }
             for m in 0..N {
                 let value = L::splat(cells[m][c]);
