@@ -23,9 +23,12 @@ pub enum Lifting {
     Semigroup,
     /// `l = S(s) u_0 + s phi_1(s L) F(u_0)`, `phi_1(z) = (e^z - 1) / z`, `q = 2`: the exponential Euler step as a function
     /// of time, to which the network is the correction.
+    #[default]
     Exponential,
     /// The same and `s^2 phi_2(s L) G`, `phi_2(z) = (e^z - 1 - z) / z^2`, with the rate `G = dF / dt` at the start; `q = 3`.
-    #[default]
+    ///
+    /// Errors of the state at high wavenumbers enter with the square of the semigroup's rates: for equations of third and fourth
+    /// order only from smooth states, in the first window.
     Taylor,
 }
 

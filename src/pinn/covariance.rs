@@ -17,8 +17,8 @@ const TILE: usize = 512;
 /// ```
 ///
 /// where the last `samples` residuals are those of the measurements. The residual of the equation is treated as if it were
-/// as uncertain as they are, so that the result is rather too large than too small. Directions that the data do not
-/// determine are held by a ridge of 1e-14 of the largest diagonal entry.
+/// as uncertain as they are. The error of the network itself is not included: for data without noise the true error may be
+/// larger. Directions that the data do not determine are held by a ridge of 1e-14 of the largest diagonal entry.
 ///
 /// # Errors
 ///

@@ -571,7 +571,7 @@ mod tests {
         }
     }
 
-    /// A hundred times what was measured with seed 1, since other instruction sets sum in another order.
+    /// Networks of this size reach 1e-6 to 1e-4 in as many steps, depending on the seed.
     const BURGERS: f64 = 1e-3;
     const KS: f64 = 1e-3;
     const LORENZ: f64 = 1e-3;

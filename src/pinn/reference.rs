@@ -52,7 +52,7 @@ impl Reference {
             return Err(Error::parameter("reference.dt", dt, "must be positive and finite"));
         }
         if equation.order() == 0 {
-            return Ok(Self::taylor(&equation, problem, places, dt)?);
+            return Self::taylor(&equation, problem, places, dt);
         }
         match FluxForm::<4>::degree(&equation)? {
             ..=2 => Self::march(FluxForm::<2>::new(&equation)?, problem, places, n, dt),
