@@ -1,6 +1,6 @@
 //! Minimisation over one flat vector of parameters `theta`.
 //!
-//! Two kinds of methods, one file each:
+//! Three kinds of methods, one file each:
 //!
 //! * **Updates from a gradient**, one [`Optimizer::step`] at a time, for noisy objectives: [`Adam`] (and AdamW), [`Soap`].
 //!   [`Schedule`] gives their learning rate, [`clip_global_norm`] tames their gradient, [`Ema`] averages their path, and
@@ -8,6 +8,8 @@
 //! * **Minimisers of a deterministic objective** `FnMut(&[T], &mut [T]) -> f64` (value, and gradient into the second
 //!   slice), with a strong Wolfe [line search](Wolfe): [`Lbfgs`] for any size, [`SelfScaled`] (SSBFGS, SSBroyden) for up
 //!   to some thousand parameters. They return a [`Report`]; to reach a limit is a result, not an error.
+//! * **Least squares**: [`GaussNewton`] for a [`LeastSquares`] problem, residuals and rows of their Jacobian matrix, one
+//!   damped step at a time.
 //!
 //! All are [`Stateful`]: their state is a list of [`NamedTensor`]s, and one that was restored goes on with the same bits.
 //!

@@ -27,5 +27,5 @@ mod solution;
 
 pub use march::{Descent, LagrangianMarch, LagrangianMarching, LagrangianProgress, Method};
 pub use motion::{Motion, Paths};
-pub use residual::AleResidual;
+pub use residual::{AleResidual, Form};
 pub use solution::{LagrangianPiece, LagrangianSolution};
