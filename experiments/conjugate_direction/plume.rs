@@ -166,5 +166,5 @@ pub fn plume(experiment: &Experiment, print: Printer) -> Result<()> {
 
 fn map(values: &Array2<f64>, lengths: [f64; 2]) -> HeatMap {
     let map = HeatMap::field(values.view(), lengths, Quantity::Positive).label("smoke").limits(0.0, 1.0);
-    HeatMap { nodes: [Nodes::Cells; 2], y: Axis::new("z").limits(0.0, lengths[1]), ..map }
+    HeatMap { nodes: [Nodes::Cells; 2], masked: true, y: Axis::new("z").limits(0.0, lengths[1]), ..map }
 }

@@ -6,7 +6,7 @@ use ndarray::{ArrayD, ArrayView2, s};
 use parseval::Result;
 use parseval::operator::refine::{Anchor, AnchorMethod, AnchorOptions, anchors};
 use parseval::pde::Pde;
-use parseval::plot::{Axis, Curve, Figure, HeatMap, LinePlot, Quantity, Symbol};
+use parseval::plot::{Axis, Curve, Figure, HeatMap, LinePlot, Quantity, Stroke, Symbol};
 use parseval::run::report::Report;
 use parseval::run::seeds::Statistics;
 use parseval::run::table::{Cell, Table};
@@ -168,7 +168,7 @@ fn cost_figure(classical: &[Anchor], rows: &[Row]) -> Figure {
         plot = plot.curve(Curve::new(&x, &y, format!("ETDRK4, {n} points")).symbol(Symbol::Circle));
     }
     let (x, y): (Vec<f64>, Vec<f64>) = rows.iter().map(|r| (r.solve_seconds, r.l2)).unzip();
-    plot = plot.curve(Curve::new(&x, &y, "operator").symbol(Symbol::Square));
+    plot = plot.curve(Curve::new(&x, &y, "operator").symbol(Symbol::Square).stroke(Stroke::None));
     Figure::single_column().row([plot])
 }
 

@@ -312,7 +312,7 @@ mod tests {
 
     fn modified(fourier: bool) -> ModifiedMlp {
         let fourier = fourier.then_some(Fourier { features: 6, deviation: 0.7 });
-        ModifiedMlp { mlp: mlp(5, 2, 2, Activation::Tanh, (!fourier.is_some()).then_some(1.2)), fourier }
+        ModifiedMlp { mlp: mlp(5, 2, 2, Activation::Tanh, fourier.is_none().then_some(1.2)), fourier }
     }
 
     fn pirate() -> PirateNet {

@@ -27,8 +27,11 @@ const TILE_VALUES: usize = 32 * 1024;
 /// The operation. Inputs: `x` of `[batch, c_in, points..]`, then for each axis a weight `[2, c_in, c_out, modes]`, whose
 /// leading 2 are real and imaginary parts. Output `[batch, c_out, points..]`.
 pub struct FactorisedConvolution<T> {
-    axes: Arc<Vec<Lines<T>>>,
+    axes: Plan<T>,
 }
+
+/// Transforms along all axes.
+type Plan<T> = Arc<Vec<Lines<T>>>;
 
 /// Transforms of the lines along one axis.
 struct Lines<T> {
@@ -209,17 +212,9 @@ impl<T: Real> FactorisedConvolution<T> {
     }
 
     /// `y = beta y + F_a^-1 R F_a x`.
-    fn convolve(
-        &self,
-        workers: &Workers<T>,
-        a: usize,
-        x: &[T],
-        weight: &Tensor<T>,
-        batch: usize,
-        beta: T,
-        y: Shared<T>,
-    ) {
+    fn convolve(&self, workers: &Workers<T>, a: usize, x: &[T], weight: &Tensor<T>, beta: T, y: Shared<T>) {
         let (lines, c_in, c_out) = (&self.axes[a], weight.shape[1], weight.shape[2]);
+        let batch = x.len() / (c_in * lines.before * lines.points * lines.after);
         let mut r = workers.buffer(4 * c_in * c_out * lines.modes);
         real_matrices(weight.values, c_in, c_out, lines.modes, &mut r);
         let r = &*r;
@@ -266,9 +261,9 @@ impl<T: Real> Operation<T> for FactorisedConvolution<T> {
     }
 
     fn forward(&self, workers: &Workers<T>, inputs: &[Tensor<T>], output: &mut [T], _: &mut [T]) {
-        let (batch, y) = (inputs[0].shape[0], Shared::new(output));
+        let y = Shared::new(output);
         for (a, weight) in inputs[1..].iter().enumerate() {
-            self.convolve(workers, a, inputs[0].values, weight, batch, beta_of(T::zero(), a), y);
+            self.convolve(workers, a, inputs[0].values, weight, beta_of(T::zero(), a), y);
         }
     }
 
@@ -319,14 +314,14 @@ impl<T: Real> Operation<T> for FactorisedConvolution<T> {
 
     fn jvp(&self, workers: &Workers<T>, record: &Record<T>, tangents: &[Option<&[T]>], output: &mut [T]) -> bool {
         output.fill(T::zero());
-        let (batch, y) = (record.inputs[0].shape[0], Shared::new(output));
+        let y = Shared::new(output);
         for (a, weight) in record.inputs[1..].iter().enumerate() {
             if let Some(x) = tangents[0] {
-                self.convolve(workers, a, x, weight, batch, T::one(), y);
+                self.convolve(workers, a, x, weight, T::one(), y);
             }
             if let Some(values) = tangents[1 + a] {
                 let weight = Tensor { values, ..*weight };
-                self.convolve(workers, a, record.inputs[0].values, &weight, batch, T::one(), y);
+                self.convolve(workers, a, record.inputs[0].values, &weight, T::one(), y);
             }
         }
         true
@@ -337,7 +332,7 @@ impl<T: Real> Operation<T> for FactorisedConvolution<T> {
 pub struct FactorisedLayer<T> {
     weights: Vec<Parameter>,
     /// Plans of the grids that were seen.
-    plans: Mutex<HashMap<Vec<Axis>, Arc<Vec<Lines<T>>>>>,
+    plans: Mutex<HashMap<Vec<Axis>, Plan<T>>>,
 }
 
 impl<T: Real> FactorisedLayer<T> {

@@ -173,6 +173,7 @@ impl Window {
         }
         let rate_jets = sample(&series(total)?)?;
         let mut slopes = (vec![0.0; fields * jets.len()], vec![0.0; fields * c.len()]);
+        #[allow(clippy::needless_range_loop)] // The fields come first.
         for j in 0..n {
             at(&jets, j, &mut u);
             at(&rate_jets, j, &mut v);

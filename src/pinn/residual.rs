@@ -137,7 +137,7 @@ impl Network {
                     cotangent.copy_from_slice(source);
                 } else {
                     for (i, (target, source)) in cotangent.iter_mut().zip(source).enumerate() {
-                        *target = 0.5 * source * if p % 2 == 0 { 1.0 } else { self.sign(i / outputs) };
+                        *target = 0.5 * source * if p.is_multiple_of(2) { 1.0 } else { self.sign(i / outputs) };
                     }
                 }
                 0.0

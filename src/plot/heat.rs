@@ -35,7 +35,7 @@ impl Nodes {
 /// A function of two variables as colours, each node drawn at its own coordinate.
 ///
 /// `values[[i, j]]` belongs to the `i`-th node of the horizontal and the `j`-th of the vertical axis; x points to the
-/// right and y upwards. Cells that are NaN are grey and counted in the panel.
+/// right and y upwards. Cells that are NaN are grey, and counted in the panel unless they are `masked`.
 ///
 /// ```
 /// use ndarray::Array2;
@@ -70,6 +70,8 @@ pub struct HeatMap {
     pub limits: Option<[f64; 2]>,
     /// Bilinear interpolation instead of the nearest node.
     pub smooth: bool,
+    /// Whether NaN marks what is not part of the domain, so that it is grey but not counted as missing.
+    pub masked: bool,
     /// Whether the panel has its own colour bar.
     pub bar: bool,
     /// Height over width of the panel; the common one of the figure if absent.
@@ -113,6 +115,7 @@ impl HeatMap {
             colours: quantity.colours(),
             limits: None,
             smooth: false,
+            masked: false,
             bar: true,
             aspect: None,
         }
@@ -148,8 +151,11 @@ impl HeatMap {
         self.limits.unwrap_or_else(|| self.quantity.limits(&self.values))
     }
 
-    /// How many values are NaN.
+    /// How many values are NaN and should not be.
     pub fn missing(&self) -> usize {
+        if self.masked {
+            return 0;
+        }
         self.values.iter().filter(|v| v.is_nan()).count()
     }
 
@@ -271,6 +277,7 @@ mod tests {
     fn missing_cells_are_grey_in_both_interpolations() {
         let mut map = HeatMap::new(array![[0.0, 1.0], [f64::NAN, 3.0]].view(), Quantity::Positive);
         assert_eq!(map.missing(), 1);
+        assert_eq!(HeatMap { masked: true, ..map.clone() }.missing(), 0);
         for smooth in [false, true] {
             map.smooth = smooth;
             let p = map.paint(20, 20);

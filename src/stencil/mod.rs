@@ -1,6 +1,6 @@
 //! Temporal stencil models: coarse finite-volume solvers whose stencils are learned from the past.
 //!
-//! [`memory`] compresses a window of past frames into a few features a point. [`line`] is the one-dimensional solver with
+//! [`memory`] compresses a window of past frames into a few features a point. [`mod@line`] is the one-dimensional solver with
 //! learned fluxes (Kuramoto-Sivashinsky, Burgers); [`plane`] the staggered solver of plane incompressible flow with learned
 //! interpolation. [`metric`] tells how long a prediction stays correlated with the truth.
 

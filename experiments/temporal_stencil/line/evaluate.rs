@@ -1,7 +1,7 @@
 //! Durations and costs of all methods, as a table and as figures.
 
 use ndarray::{Array1, Array2, Axis, s};
-use parseval::plot::{Axis as PlotAxis, Curve, Figure, HeatMap, LinePlot, Quantity, Stroke, Symbol};
+use parseval::plot::{Axis as PlotAxis, Curve, Figure, HeatMap, Legend, LinePlot, Quantity, Stroke, Symbol};
 use parseval::run::metrics;
 use parseval::run::report::Report;
 use parseval::run::seeds::Statistics;
@@ -255,24 +255,25 @@ fn correlation_figure(config: &Config, own: &[Scored], others: &[Scored]) -> Fig
         };
         plot = plot.curve(Curve::new(&time, &mean, label).stroke(stroke));
     }
-    Figure::double_column().row([plot])
+    Figure::double_column().row([plot.legend(Legend::Outside)])
 }
 
 fn cost_figure(own: &[Scored], others: &[Scored]) -> Figure {
     let mut plot = LinePlot::new(PlotAxis::new("microseconds a time unit").log(), PlotAxis::new("T80"));
-    let mut family = |name: &str, rows: &[Scored], symbol: Symbol| {
+    let mut family = |name: &str, rows: &[Scored], symbol: Symbol, stroke: Stroke| {
         let of = |r: &&Scored| r.prediction.label.starts_with(name);
         let (x, y): (Vec<f64>, Vec<f64>) =
             rows.iter().filter(of).map(|r| (r.prediction.seconds * 1e6, r.t80.value)).unzip();
         if !x.is_empty() {
             plot = std::mem::replace(&mut plot, LinePlot::new(PlotAxis::new(""), PlotAxis::new("")))
-                .curve(Curve::new(&x, &y, name).symbol(symbol));
+                .curve(Curve::new(&x, &y, name).symbol(symbol).stroke(stroke));
         }
     };
-    family("learned", own, Symbol::Square);
-    family("no model", others, Symbol::Circle);
-    family("finite volumes", others, Symbol::Circle);
-    family("pseudo-spectral", others, Symbol::Circle);
+    // Seeds are no series.
+    family("learned", own, Symbol::Square, Stroke::None);
+    family("no model", others, Symbol::Circle, Stroke::Solid);
+    family("finite volumes", others, Symbol::Circle, Stroke::Solid);
+    family("pseudo-spectral", others, Symbol::Circle, Stroke::Solid);
     Figure::single_column().row([plot])
 }
 

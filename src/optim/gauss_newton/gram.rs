@@ -64,10 +64,10 @@ impl Gram {
     /// Factors `G + lambda diag(s)`; false if it is not positive definite to working precision.
     pub fn factor(&mut self, lambda: f64, s: &[f64]) -> bool {
         let n = self.n;
-        for j in 0..n {
+        for (j, s) in s.iter().enumerate() {
             let (column, from) = (&mut self.factor[j * n + j..(j + 1) * n], &self.matrix[j * n + j..(j + 1) * n]);
             column.copy_from_slice(from);
-            column[0] += lambda * s[j];
+            column[0] += lambda * s;
         }
         let factor = MatMut::from_column_major_slice_mut(&mut self.factor, n, n);
         let stack = MemStack::new(&mut self.scratch);

@@ -37,7 +37,7 @@ fn rosenbrock(p: usize) -> Dense<Residual> {
     fn residual(theta: &[f64], i: usize, row: &mut [f64]) -> f64 {
         row.fill(0.0);
         let pair = i / 2 * 2;
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             (row[pair], row[pair + 1]) = (-20.0 * theta[pair], 10.0);
             10.0 * (theta[pair + 1] - theta[pair] * theta[pair])
         } else {
@@ -144,6 +144,7 @@ fn separable_problem_gives_its_known_parameters() {
 }
 
 /// `J theta - y` with random entries, `y = J ones + z`, `z` orthogonal to the columns (where there are more rows).
+#[allow(clippy::type_complexity)]
 fn linear(p: usize, m: usize) -> (Dense<impl Fn(&[f64], usize, &mut [f64]) -> f64>, Vec<f64>) {
     let matrix = noise(m * p, 5);
     let y: Vec<f64> = matrix.chunks(p).map(|row| row.iter().sum()).collect();

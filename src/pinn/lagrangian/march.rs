@@ -527,7 +527,11 @@ mod tests {
             (Motion::published(paths), descent),
         ] {
             let options = options(method, &[0.05, 0.1]);
-            let run = |march: &mut LagrangianMarch, steps: usize| (0..steps).for_each(|_| drop(march.step().unwrap()));
+            let run = |march: &mut LagrangianMarch, steps: usize| {
+                for _ in 0..steps {
+                    march.step().unwrap();
+                }
+            };
             let mut through = march(&motion, &options, 1);
             run(&mut through, 10);
             for cut in [3, 6, 9] {

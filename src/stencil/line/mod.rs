@@ -10,7 +10,7 @@
 //! present and past frames, `g` an optional learned addition. Averaging over cells commutes with `L`, so all errors of the
 //! step are those of the flux, which is what is learned.
 //!
-//! [`Equation`] → [`FluxStep`] → [`LineModel`] → [`reference`] (exact cell averages from the spectral core) and
+//! [`Equation`] → [`FluxStep`] → [`LineModel`] → [`mod@reference`] (exact cell averages from the spectral core) and
 //! [`FiniteVolume`] (what there is without learning).
 
 mod circulant;

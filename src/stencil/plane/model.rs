@@ -311,7 +311,12 @@ mod tests {
             let (model, mut tape) = model(&ModelConfig { indexing, ..small() });
             let mut predicted = Vec::new();
             let mut rolling = window(4);
-            model.predict(&mut tape, &mut rolling, 10, |_, state| Ok(predicted.push(state.to_vec()))).unwrap();
+            model
+                .predict(&mut tape, &mut rolling, 10, |_, state| {
+                    predicted.push(state.to_vec());
+                    Ok(())
+                })
+                .unwrap();
             tape.clear();
             let frames: Vec<Var> = window(4).iter().map(|f| tape.constant(&[1, 2, 16, 16], f).unwrap()).collect();
             let results = model.rollout(&mut tape, &frames, 10, |_, _, s| Ok(s)).unwrap();

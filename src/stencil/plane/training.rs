@@ -231,7 +231,12 @@ mod tests {
         let (model, tape) = trainer.parts();
         let mut window = [frames[60].clone()].into();
         let mut learned = 0.0;
-        model.predict(tape, &mut window, 20, |s, state| Ok(learned += error(state, &frames[60 + s]))).unwrap();
+        model
+            .predict(tape, &mut window, 20, |s, state| {
+                learned += error(state, &frames[60 + s]);
+                Ok(())
+            })
+            .unwrap();
         let (mut state, mut plain) = (frames[60].clone(), 0.0);
         for s in 1..=20 {
             model.solver().advance(&Workers::new(1).unwrap(), Interpolation::VanLeer, &mut state, 1).unwrap();

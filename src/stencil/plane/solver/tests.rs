@@ -263,10 +263,11 @@ fn adjoints_agree_with_differences() {
     let n = 8;
     let solver = FiniteVolume::<f64>::plan(&Flow { forcing: None, ..Flow::default() }, n, 0.02).unwrap();
     let state = (vec![2, 2, n, n], [smooth(n, 1), smooth(n, 2)].concat());
-    let linear = check(|| Step { solver: solver.clone(), scheme: Scheme::Linear, slice: 0 }, &[state.clone()], 0);
+    let linear =
+        check(|| Step { solver: solver.clone(), scheme: Scheme::Linear, slice: 0 }, std::slice::from_ref(&state), 0);
     // The map is quadratic, so differences are exact up to round-off over the step 3e-3.
     assert!(linear.unwrap().difference < 1e-11);
-    let projection = check(|| Project { solver: solver.clone() }, &[state.clone()], 0).unwrap();
+    let projection = check(|| Project { solver: solver.clone() }, std::slice::from_ref(&state), 0).unwrap();
     assert!(projection.difference < 1e-11);
     for stencil in STENCILS.into_iter().filter(|s| !s.limited) {
         let count = 3 * stencil.cells.logits();
