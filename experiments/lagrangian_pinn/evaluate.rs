@@ -128,9 +128,11 @@ fn fields(truth: &Truth, values: &[f64], config: &crate::config::Config) -> Resu
     let (times, points) = (truth.reference.times.len(), truth.reference.x.len());
     let length = truth.reference.x[1] * points as f64;
     let end = config.march.ends.last().copied().unwrap_or(1.0);
+    let is_positive = truth.reference.values.iter().all(|&u| u > 0.0);
+    let quantity = if is_positive { Quantity::Positive } else { Quantity::Signed };
     let map = |values: &[f64]| {
         let values = ArrayView2::from_shape((times, points), values).expect("a value for each time and point");
-        HeatMap::space_time(values.t(), length, [0.0, end], Quantity::Signed).label("u")
+        HeatMap::space_time(values, length, [0.0, end], quantity).label("u")
     };
     Figure::triptych(map(&truth.reference.values), map(values))
 }

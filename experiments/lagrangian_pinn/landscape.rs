@@ -55,13 +55,17 @@ fn panel(experiment: &Experiment, form: Form, problem: &mut impl LeastSquares, t
         problem.residual(&at, &mut r);
         r.iter().map(|r| r * r).sum::<f64>().log10()
     });
+    // The minimum itself, of a few cells, would take all colours.
+    let mut sorted: Vec<f64> = values.iter().copied().collect();
+    sorted.sort_by(f64::total_cmp);
+    let (low, high) = (sorted[sorted.len() / 50], sorted[sorted.len() - 1]);
     let axis = |label: &str| Axis::new(label).limits(-landscape.reach, landscape.reach);
     HeatMap {
         x: axis("step along the first"),
         y: axis("step along the second"),
         nodes: [Nodes::EndsIncluded; 2],
         aspect: Some(1.0),
-        ..HeatMap::new(values.view(), Quantity::Positive).title(form.name()).label("log₁₀ loss")
+        ..HeatMap::new(values.view(), Quantity::Positive).title(form.name()).label("log₁₀ loss").limits(low, high)
     }
 }
 

@@ -83,7 +83,7 @@ struct Common {
 }
 
 /// What every kind of case needs to know of the command.
-pub struct Session {
+pub struct Call {
     /// The configuration's file.
     pub config: PathBuf,
     /// Values that replace those of the file.
@@ -100,7 +100,7 @@ pub struct Session {
     pub print: Printer,
 }
 
-impl Session {
+impl Call {
     fn new(common: &Common, print: Printer) -> Self {
         Self {
             config: common.config.clone(),
@@ -143,24 +143,24 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     run::main(|print| {
         let (Command::Data { common } | Command::Train { common, .. } | Command::Evaluate { common }) = &cli.command;
-        let session = Session::new(common, print);
-        let case = case_of(&session.config)?;
+        let call = Call::new(common, print);
+        let case = case_of(&call.config)?;
         match (case.as_str(), &cli.command) {
             ("line", Command::Data { .. }) => {
                 Err(Error::parameter("case", case, "makes its own data: `train` at once"))
             }
-            ("plane", Command::Data { .. }) => plane::make_data(&session),
+            ("plane", Command::Data { .. }) => plane::make_data(&call),
             (_, Command::Train { seeds, resume, max_wall, .. }) => {
                 let max_wall = max_wall.as_deref().map(run::duration).transpose()?;
                 let request = Request { seeds, resume: *resume, max_wall };
                 match case.as_str() {
-                    "line" => line::train(&session, &request),
-                    "plane" => plane::train(&session, &request),
+                    "line" => line::train(&call, &request),
+                    "plane" => plane::train(&call, &request),
                     _ => Err(unknown(&case)),
                 }
             }
-            ("line", Command::Evaluate { .. }) => line::evaluate(&session),
-            ("plane", Command::Evaluate { .. }) => plane::evaluate(&session),
+            ("line", Command::Evaluate { .. }) => line::evaluate(&call),
+            ("plane", Command::Evaluate { .. }) => plane::evaluate(&call),
             _ => Err(unknown(&case)),
         }
     })

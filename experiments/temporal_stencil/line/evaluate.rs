@@ -16,7 +16,7 @@ use super::data::Test;
 use super::methods::{Prediction, finite_volume, insertion, learned, pseudo_spectral, truncated};
 use super::trained;
 use super::training::Trained;
-use crate::Session;
+use crate::Call;
 
 /// A method with what was measured of it.
 struct Scored {
@@ -95,13 +95,13 @@ fn mean_spectrum(fields: &ndarray::Array3<f64>) -> Array1<f64> {
 }
 
 /// Prints and draws the comparison.
-pub fn evaluate(session: &Session) -> Result<()> {
-    let config = Config::load(&session.config, &session.set)?;
-    let out = session.folder(&config.name);
-    let runs = trained(session, &config)?;
+pub fn evaluate(call: &Call) -> Result<()> {
+    let config = Config::load(&call.config, &call.set)?;
+    let out = call.folder(&config.name);
+    let runs = trained(call, &config)?;
     let frames = |time: f64| (time / config.scheme.dt).round() as usize;
     let lead = config.evaluate.windows.iter().map(|&w| frames(w)).max().unwrap_or(0).max(config.lead());
-    let test = Test::make(&config, lead, session.threads)?;
+    let test = Test::make(&config, lead, call.threads)?;
     let truth_spectrum = mean_spectrum(&test.truth);
 
     let mut own = Vec::new();
@@ -209,14 +209,14 @@ pub fn evaluate(session: &Session) -> Result<()> {
     let results = json!({"table": table.json(), "long": stability.json(), "parameters": parameters});
     let path = out.join("evaluation.json");
     std::fs::write(&path, format!("{results:#}\n")).map_err(|e| Error::io(&path, e))?;
-    match session.json {
-        true => session.print.line(results),
+    match call.json {
+        true => call.print.line(results),
         false => {
-            session.print.line(table.text())?;
+            call.print.line(table.text())?;
             if !long.is_empty() {
-                session.print.line(stability.text())?;
+                call.print.line(stability.text())?;
             }
-            session.print.line(format_args!("{}", out.join("report.html").display()))
+            call.print.line(format_args!("{}", out.join("report.html").display()))
         }
     }
 }

@@ -14,7 +14,7 @@ use parseval::run::training::{self, Stop};
 use parseval::run::{Interrupt, RunDirectory};
 use parseval::{Error, Result};
 
-use crate::{Request, Session};
+use crate::{Call, Request};
 use config::{Config, MAY_CHANGE};
 
 /// A configuration with everything that the commands share.
@@ -28,9 +28,9 @@ struct Experiment {
 }
 
 impl Experiment {
-    fn open(session: &Session) -> Result<Self> {
-        let config = Config::load(&session.config, &session.set)?;
-        Ok(Self { out: session.folder(&config.name), threads: session.threads, json: session.json, config })
+    fn open(call: &Call) -> Result<Self> {
+        let config = Config::load(&call.config, &call.set)?;
+        Ok(Self { out: call.folder(&config.name), threads: call.threads, json: call.json, config })
     }
 
     /// Folder and best checkpoint (the latest, if there was no validation) of every trained seed.
@@ -52,30 +52,30 @@ impl Experiment {
 }
 
 /// Makes the trajectories.
-pub fn make_data(session: &Session) -> Result<()> {
-    let config = Config::load(&session.config, &session.set)?;
-    data::make(&config, session.threads, session.quiet)?;
-    session.print.line(config.data.path.display())
+pub fn make_data(call: &Call) -> Result<()> {
+    let config = Config::load(&call.config, &call.set)?;
+    data::make(&config, call.threads, call.quiet)?;
+    call.print.line(config.data.path.display())
 }
 
 /// Trains one model for each seed.
-pub fn train(session: &Session, request: &Request) -> Result<()> {
-    let Experiment { config, out, .. } = Experiment::open(session)?;
+pub fn train(call: &Call, request: &Request) -> Result<()> {
+    let Experiment { config, out, .. } = Experiment::open(call)?;
     let data = data::read(&config)?;
     let (resolved, interrupt) = (config.to_toml()?, Interrupt::install()?);
-    let (file, folder) = (session.config.display(), out.display());
+    let (file, folder) = (call.config.display(), out.display());
     let options = training::Options {
         best: (config.data.valid > 0).then(|| "decorrelation".to_owned()),
         max_wall: request.max_wall,
         continue_with: Some(format!("temporal_stencil train {file} --out {folder} --resume")),
-        quiet: session.quiet,
+        quiet: call.quiet,
     };
     let ensemble = Ensemble::gather(request.seeds, &out, |seed, folder| {
         let run = match request.resume {
             true => RunDirectory::open(folder, &resolved, MAY_CHANGE)?,
             false => RunDirectory::create(folder, &resolved, MAY_CHANGE)?,
         };
-        let mut method = train::Training::new(&config, &data, seed, session.threads)?;
+        let mut method = train::Training::new(&config, &data, seed, call.threads)?;
         let summary = training::train(&mut method, &run, &config.training, &options, &interrupt)?;
         let (model, tape) = method.parts();
         let mut numbers = evaluate::horizons(&config, &data, model, tape)?;
@@ -83,17 +83,17 @@ pub fn train(session: &Session, request: &Request) -> Result<()> {
         numbers.push(("seconds a step".to_owned(), summary.seconds / summary.step.max(1) as f64));
         if summary.stop == Stop::WallLimit {
             let (step, steps) = (summary.step, summary.steps);
-            session.print.note(format_args!("seed {seed}: time is up after {step} of {steps} steps"));
+            call.print.note(format_args!("seed {seed}: time is up after {step} of {steps} steps"));
         }
         Ok(numbers)
     })?;
-    match session.json {
-        true => session.print.line(ensemble.json()),
-        false => session.print.line(ensemble.table(&config.name).text()),
+    match call.json {
+        true => call.print.line(ensemble.json()),
+        false => call.print.line(ensemble.table(&config.name).text()),
     }
 }
 
 /// Prints and draws correlation times, spectra and costs beside classical solvers.
-pub fn evaluate(session: &Session) -> Result<()> {
-    evaluate::evaluate(&Experiment::open(session)?, session.print)
+pub fn evaluate(call: &Call) -> Result<()> {
+    evaluate::evaluate(&Experiment::open(call)?, call.print)
 }

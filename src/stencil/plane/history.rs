@@ -3,36 +3,7 @@
 use crate::autodiff::{Cotangent, Operation, Record, Tensor, Workers};
 use crate::error::{Error, Result};
 use crate::field::Real;
-
-/// Weights `[order, window]` of the orthonormal discrete Legendre polynomials on `window` equidistant frames, the last of
-/// which is the present: row `n` gives feature `n` of a window. By Gram-Schmidt on the monomials, twice.
-///
-/// # Errors
-///
-/// [`Error::Parameter`] unless `1 <= order <= window`.
-pub fn legendre_weights(order: usize, window: usize) -> Result<Vec<f64>> {
-    if order == 0 || order > window {
-        return Err(Error::parameter("history order", order, format!("must be in [1, window = {window}]")));
-    }
-    let x = |k: usize| if window == 1 { 1.0 } else { 2.0 * k as f64 / (window - 1) as f64 - 1.0 };
-    let mut rows: Vec<Vec<f64>> = Vec::new();
-    for _ in 0..order {
-        let mut row: Vec<f64> = match rows.last() {
-            Some(last) => last.iter().enumerate().map(|(k, p)| p * x(k)).collect(),
-            None => vec![1.0; window],
-        };
-        for _ in 0..2 {
-            for other in &rows {
-                let overlap: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
-                row.iter_mut().zip(other).for_each(|(a, b)| *a -= overlap * b);
-            }
-        }
-        let norm = row.iter().map(|a| a * a).sum::<f64>().sqrt();
-        row.iter_mut().for_each(|a| *a /= norm);
-        rows.push(row);
-    }
-    Ok(rows.concat())
-}
+use crate::stencil::memory::LegendreFir;
 
 /// Features of a window as an operation of its frames, each `[batch, 2, n, n]`, oldest first, with the result
 /// `[batch, 2 + 2 order, n, n]`: the last frame, then for each order both components, all times their scales.
@@ -52,10 +23,10 @@ impl Features {
     /// smooth signals the features fall off with their order, which hinders the training.
     pub fn legendre(scale: f64, order: usize, window: usize, gain: f64, largest: f64) -> Result<Self> {
         let mut weights = vec![0.0; window];
-        weights.extend(legendre_weights(order, window)?);
+        weights.extend(LegendreFir::new(order, window)?.polynomials());
         weights[window - 1] = scale;
         for (n, row) in weights.chunks_exact_mut(window).enumerate().skip(1) {
-            let factor = scale * gain.powi(n as i32 - 1).min(largest) / (window as f64).sqrt();
+            let factor = scale * gain.powi(n as i32 - 1).min(largest) / window as f64;
             row.iter_mut().for_each(|w| *w *= factor);
         }
         Ok(Self { weights, window })
@@ -120,22 +91,6 @@ fn axpy<T: Real>(a: T, x: &[T], y: &mut [T]) {
 mod tests {
     use super::*;
     use crate::autodiff::check;
-
-    #[test]
-    fn weights_are_orthonormal_and_annihilate_lower_polynomials() {
-        let (order, window) = (8, 32);
-        let weights = legendre_weights(order, window).unwrap();
-        for a in 0..order {
-            for b in 0..order {
-                let dot: f64 = (0..window).map(|k| weights[a * window + k] * weights[b * window + k]).sum();
-                // Sums of 32 terms below one, orthogonalised twice.
-                assert!((dot - f64::from(a == b)).abs() < 1e-14);
-            }
-            let moment: f64 = (0..window).map(|k| weights[a * window + k] * (k as f64).powi(2)).sum();
-            assert!(a <= 2 || moment.abs() < 1e-10, "order {a}: {moment:e}");
-        }
-        assert!(legendre_weights(5, 4).is_err());
-    }
 
     #[test]
     fn features_of_a_constant_past_are_the_present_and_its_mean() {

@@ -22,7 +22,6 @@ pub mod training;
 
 pub use correction::{Coarse, Correction, CorrectionConfig, CorrectionMode};
 pub use filter::{StaggeredFilter, coarsen};
-pub use history::legendre_weights;
 pub use interpolation::Cells;
 pub use model::{History, Indexing, ModelConfig, TemporalStencil};
 pub use solver::{FiniteVolume, Flow, ForcingAverage, Interpolation, Kolmogorov, Stencil};
