@@ -62,9 +62,10 @@ fn gradients_by_all_parameters_agree_with_differences() {
         let difference =
             (45.0 * (at(h) - at(-h)) - 9.0 * (at(2.0 * h) - at(-2.0 * h)) + at(3.0 * h) - at(-3.0 * h)) / (60.0 * h);
         assert!((slope - difference).abs() < 1e-10 * (1.0 + slope.abs()), "{model:?}: {slope} {difference}");
-        // Every tensor takes part, but for a bias that starts a chain of zeros and the imaginary parts of a line's mean.
+        // Every tensor takes part, but for a bias that starts a chain of zeros and the imaginary parts of the means of lines,
+        // which are up to a sixth of these small models.
         let idle = gradient.iter().filter(|g| **g == 0.0).count();
-        assert!(idle * 9 < count, "{model:?}: {idle} of {count} gradients vanish");
+        assert!(idle * 6 < count, "{model:?}: {idle} of {count} gradients vanish");
     }
 }
 
