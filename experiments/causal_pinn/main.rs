@@ -17,9 +17,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use parseval::pinn::{NOTICE, Reference};
+use parseval::run::command::{self, Common, Request, Trainings};
 use parseval::run::seeds::{Ensemble, Seeds};
-use parseval::run::training::{self, Schedule, Stop};
-use parseval::run::{self, Interrupt, Printer, RunDirectory, metrics, tensorboard};
+use parseval::run::training::{Schedule, Stop, Summary};
+use parseval::run::{self, Interrupt, Printer, RunDirectory};
 use parseval::{Error, Result};
 
 use config::{Config, MAY_CHANGE};
@@ -40,21 +41,14 @@ enum Command {
     /// Trains a solution for each seed, and prints its error beside that of the classical solver.
     Train {
         #[command(flatten)]
-        common: Common,
-        /// Seeds, such as 0,1,2 or 0..3.
-        #[arg(long, default_value = "0")]
-        seeds: Seeds,
-        /// Goes on with runs that are there.
-        #[arg(long)]
-        resume: bool,
-        /// Stops and saves after this time, such as 1h30m.
-        #[arg(long, value_name = "TIME")]
-        max_wall: Option<String>,
+        arguments: Arguments,
+        #[command(flatten)]
+        request: Request,
     },
     /// Prints and draws the errors of trained solutions, or evaluates one at points.
     Evaluate {
         #[command(flatten)]
-        common: Common,
+        arguments: Arguments,
         /// Prints all derivatives at the point X,T; may be repeated.
         #[arg(long, value_name = "X,T", allow_hyphen_values = true)]
         at: Vec<String>,
@@ -62,12 +56,12 @@ enum Command {
     /// Writes the metrics of each run as metrics.csv and as a TensorBoard event file, into its folder.
     Export {
         #[command(flatten)]
-        common: Common,
+        arguments: Arguments,
     },
     /// Trains with one ingredient changed at a time, and prints what each is worth.
     Ablate {
         #[command(flatten)]
-        common: Common,
+        arguments: Arguments,
         /// Seeds, such as 0,1,2 or 0..3.
         #[arg(long, default_value = "0..3")]
         seeds: Seeds,
@@ -84,27 +78,12 @@ pub enum Method {
 }
 
 #[derive(Args)]
-struct Common {
-    /// Configuration, TOML.
-    config: PathBuf,
-    /// Method.
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    /// Method; the runs of `causal` are in runs/NAME-causal by default.
     #[arg(long, value_enum, default_value = "default")]
     method: Method,
-    /// Folder of the runs [default: runs/NAME, or runs/NAME-causal].
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Overrides a value, such as march.steps=100; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Threads [default: all cores]; the result does not depend on it.
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Prints results as JSON.
-    #[arg(long)]
-    json: bool,
-    /// No progress on standard error.
-    #[arg(short, long)]
-    quiet: bool,
 }
 
 /// A configuration with everything that the commands share.
@@ -124,9 +103,8 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    fn open(common: &Common, print: Printer) -> Result<Self> {
+    fn open(&Arguments { ref common, method }: &Arguments, print: Printer) -> Result<Self> {
         let config = Config::load(&common.config, &common.set)?;
-        let method = common.method;
         let suffix = match method {
             Method::Default => "",
             Method::Causal => {
@@ -137,9 +115,8 @@ impl Experiment {
         if method == Method::Causal && config.inverse.is_some() {
             return Err(Error::parameter("--method", "causal", "must be default for an inverse problem"));
         }
-        let out = common.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("{}{suffix}", config.name)));
-        let threads = common.threads.unwrap_or_else(run::cores);
-        Ok(Self { config, method, out, threads, json: common.json, quiet: common.quiet })
+        let out = common.folder(&format!("{}{suffix}", config.name));
+        Ok(Self { config, method, out, threads: common.threads(), json: common.json, quiet: common.quiet })
     }
 
     /// The resolved configuration.
@@ -164,78 +141,59 @@ impl Experiment {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     run::main(|print| match &cli.command {
-        Command::Train { common, seeds, resume, max_wall } => {
-            let limit = max_wall.as_deref().map(run::duration).transpose()?;
-            train(&Experiment::open(common, print)?, &common.config, seeds, *resume, limit, print)
+        Command::Train { arguments, request } => {
+            train(&Experiment::open(arguments, print)?, &arguments.common.config, request, print)
         }
-        Command::Evaluate { common, at } => {
-            let experiment = Experiment::open(common, print)?;
+        Command::Evaluate { arguments, at } => {
+            let experiment = Experiment::open(arguments, print)?;
             match at.is_empty() {
                 true => evaluate::evaluate(&experiment, print),
                 false => evaluate::at(&experiment, at, print),
             }
         }
-        Command::Export { common } => export(&Experiment::open(common, print)?, print),
-        Command::Ablate { common, seeds } => ablate::ablate(&Experiment::open(common, print)?, seeds, print),
+        Command::Export { arguments } => {
+            command::export(Experiment::open(arguments, print)?.trained()?.iter().map(|(_, run)| run), print)
+        }
+        Command::Ablate { arguments, seeds } => ablate::ablate(&Experiment::open(arguments, print)?, seeds, print),
     })
 }
 
-fn export(experiment: &Experiment, print: Printer) -> Result<()> {
-    for (_, run) in experiment.trained()? {
-        let records = metrics::read(&run.metrics())?;
-        let path = run.path().join("metrics.csv");
-        std::fs::write(&path, metrics::to_csv(&records)).map_err(|e| Error::io(&path, e))?;
-        print.line(path.display())?;
-        print.line(tensorboard::export(&records, 0.0, &run.path().join("tensorboard"))?.display())?;
-    }
-    Ok(())
-}
-
-fn train(
-    experiment: &Experiment,
-    path: &Path,
-    seeds: &Seeds,
-    resume: bool,
-    max_wall: Option<std::time::Duration>,
-    print: Printer,
-) -> Result<()> {
+fn train(experiment: &Experiment, path: &Path, request: &Request, print: Printer) -> Result<()> {
     let Experiment { config, method, out, threads, quiet, .. } = experiment;
-    let (resolved, interrupt) = (experiment.resolved()?, Interrupt::install()?);
     let (reference, _) = evaluate::references(config)?;
     let name = if *method == Method::Causal { " --method causal" } else { "" };
-    let options = training::Options {
-        max_wall,
-        continue_with: Some(format!("causal_pinn train {} --out {}{name} --resume", path.display(), out.display())),
+    // A step of the published method is a step of Adam.
+    let every = if *method == Method::Causal { 100 } else { 1 };
+    let schedule = Schedule {
+        steps: train::max_steps(config, *method),
+        log_every: every,
+        validate_every: 0,
+        checkpoint_every: every * config.checkpoint_every,
+        keep: 2,
+    };
+    let trainings = Trainings {
+        request,
+        out,
+        config: &experiment.resolved()?,
+        may_change: MAY_CHANGE,
+        schedule: &schedule,
+        best: None,
+        command: &format!("causal_pinn train {} --out {}{name}", path.display(), out.display()),
         quiet: *quiet,
-        ..Default::default()
     };
     let mut is_finished = true;
-    Ensemble::gather(seeds, out, |seed, folder| {
-        let run = match resume {
-            true => RunDirectory::open(folder, &resolved, MAY_CHANGE)?,
-            false => RunDirectory::create(folder, &resolved, MAY_CHANGE)?,
-        };
-        let mut training = train::Training::new(config, &reference, *method, seed, *threads)?;
-        let steps = training.max_steps(config);
-        let schedule = Schedule {
-            steps,
-            log_every: if *method == Method::Causal { 100 } else { 1 },
-            validate_every: 0,
-            checkpoint_every: config.checkpoint_every * if *method == Method::Causal { 100 } else { 1 },
-            keep: 2,
-        };
-        let summary = training::train(&mut training, &run, &schedule, &options, &interrupt)?;
+    let new = |seed| train::Training::new(config, &reference, *method, seed, *threads);
+    trainings.run(&Interrupt::install()?, print, new, |training, run, summary| {
         if summary.stop == Stop::WallLimit {
-            print.note(format_args!("seed {seed}: time is up after {} of {} steps", summary.step, summary.steps));
             is_finished = false;
-            return Ok(vec![("seconds".to_owned(), summary.seconds)]);
+            return Ok(Vec::new());
         }
         let problem = match method {
             Method::Default => config.problem()?,
             Method::Causal => parseval::pinn::CausalMarch::<f64>::published(&config.problem()?),
         };
-        train::save(&run, &problem, training.solution())?;
-        numbers(&training, config, &reference, &summary)
+        train::save(run, &problem, training.solution())?;
+        numbers(training, config, &reference, summary)
     })?;
     if is_finished { evaluate::evaluate(experiment, print) } else { Ok(()) }
 }
@@ -245,7 +203,7 @@ fn numbers(
     training: &train::Training,
     config: &Config,
     reference: &Reference,
-    summary: &training::Summary,
+    summary: &Summary,
 ) -> Result<Vec<(String, f64)>> {
     let (error, of_times) = reference.error(&reference.of(training.solution())?);
     let mut numbers = vec![
@@ -260,6 +218,5 @@ fn numbers(
         let name = name.strip_prefix("train/")?;
         ["held-out residual", "processor seconds"].contains(&name).then(|| (name.to_owned(), *value))
     }));
-    numbers.push(("seconds".to_owned(), summary.seconds));
     Ok(numbers)
 }

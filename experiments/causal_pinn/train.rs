@@ -48,15 +48,6 @@ impl Training {
         Ok(Self { name: config.name.clone(), solver, seconds: [0.0, processor_seconds()] })
     }
 
-    /// Most steps that there can be.
-    pub fn max_steps(&self, config: &Config) -> u64 {
-        match &self.solver {
-            Solver::GaussNewton(_) => (config.march.ends.len() * config.march.steps) as u64,
-            Solver::Single(march) => march.max_steps() as u64,
-            Solver::Double(march) => march.max_steps() as u64,
-        }
-    }
-
     pub fn solution(&self) -> &Solution {
         match &self.solver {
             Solver::GaussNewton(march) => march.solution(),
@@ -88,6 +79,14 @@ impl Training {
             Solver::Single(march) => march.state(),
             Solver::Double(march) => march.state(),
         }
+    }
+}
+
+/// Most steps that there can be.
+pub fn max_steps(config: &Config, method: Method) -> u64 {
+    match method {
+        Method::Default => (config.march.ends.len() * config.march.steps) as u64,
+        Method::Causal => config.causal.max_steps() as u64,
     }
 }
 

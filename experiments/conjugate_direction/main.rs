@@ -17,13 +17,12 @@ mod train;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use parseval::Result;
-use parseval::run::seeds::{Ensemble, Seeds};
-use parseval::run::training::{self, Stop};
-use parseval::run::{self, Interrupt, Printer, RunDirectory};
+use parseval::run::command::{self, Common, Request, Trainings};
+use parseval::run::training::Summary;
+use parseval::run::{self, Interrupt, Printer};
 
 use config::Config;
 
@@ -47,15 +46,8 @@ enum Command {
         /// What is trained.
         #[arg(long, value_enum, default_value = "network")]
         model: Model,
-        /// Seeds, such as 0,1,2 or 0..3.
-        #[arg(long, default_value = "0")]
-        seeds: Seeds,
-        /// Goes on with runs that are there.
-        #[arg(long)]
-        resume: bool,
-        /// Stops and saves after this time, such as 1h30m.
-        #[arg(long, value_name = "TIME")]
-        max_wall: Option<String>,
+        #[command(flatten)]
+        request: Request,
     },
     /// Solves one system and says how it went.
     Solve {
@@ -122,27 +114,6 @@ impl Model {
     }
 }
 
-#[derive(Args)]
-struct Common {
-    /// Configuration, TOML.
-    config: PathBuf,
-    /// Folder of the runs [default: runs/NAME].
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Overrides a value, such as training.steps=100; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Threads [default: all cores]; the result does not depend on it.
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Prints results as JSON.
-    #[arg(long)]
-    json: bool,
-    /// No progress on standard error.
-    #[arg(short, long)]
-    quiet: bool,
-}
-
 /// A configuration with everything that the commands share.
 pub struct Experiment {
     /// The configuration.
@@ -161,8 +132,8 @@ impl Experiment {
     fn open(common: &Common) -> Result<Self> {
         let config = Config::load(&common.config, &common.set)?;
         Ok(Self {
-            out: common.out.clone().unwrap_or_else(|| Path::new("runs").join(&config.name)),
-            threads: common.threads.unwrap_or_else(run::cores),
+            out: common.folder(&config.name),
+            threads: common.threads(),
             json: common.json,
             quiet: common.quiet,
             config,
@@ -173,9 +144,8 @@ impl Experiment {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     run::main(|print| match &cli.command {
-        Command::Train { common, model, seeds, resume, max_wall } => {
-            let limit = max_wall.as_deref().map(run::duration).transpose()?;
-            train(&Experiment::open(common)?, &common.config, *model, seeds, *resume, limit, print)
+        Command::Train { common, model, request } => {
+            train(&Experiment::open(common)?, &common.config, *model, request, print)
         }
         Command::Solve { common, case, solver, solution, matrix } => {
             solve::solve(&Experiment::open(common)?, case, solver, solution.as_deref(), matrix.as_deref(), print)
@@ -185,46 +155,34 @@ fn main() -> ExitCode {
     })
 }
 
-fn train(
-    experiment: &Experiment,
-    path: &Path,
-    model: Model,
-    seeds: &Seeds,
-    resume: bool,
-    max_wall: Option<Duration>,
-    print: Printer,
-) -> Result<()> {
+fn train(experiment: &Experiment, path: &Path, model: Model, request: &Request, print: Printer) -> Result<()> {
     let Experiment { config, out, threads, json, quiet } = experiment;
-    let (resolved, interrupt) = (config.to_toml()?, Interrupt::install()?);
     let name = model.folder();
-    let continue_with =
-        format!("conjugate_direction train {} --model {name} --out {} --resume", path.display(), out.display());
-    let options = training::Options {
-        best: Some(if model == Model::Network { "iterations" } else { "log10 residual an iteration" }.to_owned()),
-        max_wall,
-        continue_with: Some(continue_with),
+    let (schedule, best) = match model {
+        Model::Network => (&config.training, "iterations"),
+        Model::Cycle => (&config.generations, "log10 residual an iteration"),
+    };
+    let trainings = Trainings {
+        request,
+        out: &out.join(name),
+        config: &config.to_toml()?,
+        may_change: model.may_change(),
+        schedule,
+        best: Some(best),
+        command: &format!("conjugate_direction train {} --model {name} --out {}", path.display(), out.display()),
         quiet: *quiet,
     };
-    let ensemble = Ensemble::gather(seeds, &out.join(name), |seed, folder| {
-        let run = match resume {
-            true => RunDirectory::open(folder, &resolved, model.may_change())?,
-            false => RunDirectory::create(folder, &resolved, model.may_change())?,
-        };
-        let mut method: Box<dyn training::Train> = match model {
-            Model::Network => Box::new(train::NetworkTraining::new(config, seed, *threads)?),
-            Model::Cycle => Box::new(train::CycleTraining::new(config, seed, *threads)?),
-        };
-        let schedule = if model == Model::Network { &config.training } else { &config.generations };
-        let summary = training::train(&mut *method, &run, schedule, &options, &interrupt)?;
-        let mut numbers = summary.metrics.clone();
-        numbers.push(("seconds".to_owned(), summary.seconds));
-        if summary.stop == Stop::WallLimit {
-            print.note(format_args!("seed {seed}: time is up after {} of {} steps", summary.step, summary.steps));
+    let interrupt = Interrupt::install()?;
+    let achieved = |summary: &Summary| Ok(summary.metrics.clone());
+    let ensemble = match model {
+        Model::Network => {
+            let method = |seed| train::NetworkTraining::new(config, seed, *threads);
+            trainings.run(&interrupt, print, method, |_, _, summary| achieved(summary))
         }
-        Ok(numbers)
-    })?;
-    match json {
-        true => print.line(ensemble.json()),
-        false => print.line(ensemble.table(&config.name).text()),
-    }
+        Model::Cycle => {
+            let method = |seed| train::CycleTraining::new(config, seed, *threads);
+            trainings.run(&interrupt, print, method, |_, _, summary| achieved(summary))
+        }
+    }?;
+    command::print_ensemble(&ensemble, &config.name, *json, print)
 }

@@ -21,13 +21,7 @@ use crate::train::Training;
 /// Folder and latest checkpoint of every trained seed of a form; none if it was not trained.
 pub fn trained(experiment: &Experiment, form: Form) -> Result<Vec<(u64, RunDirectory, Checkpoint)>> {
     let (folder, resolved) = (experiment.folder(form), experiment.resolved(form)?);
-    let mut runs = Vec::new();
-    for seed in Ensemble::seeds_in(&folder) {
-        let run = RunDirectory::resume(&Ensemble::folder(&folder, seed), &resolved, MAY_CHANGE)?;
-        let checkpoint = run.checkpoints(&experiment.config.name, 1)?.latest()?;
-        runs.extend(checkpoint.map(|checkpoint| (seed, run, checkpoint)));
-    }
-    Ok(runs)
+    Ensemble::trained(&folder, &resolved, MAY_CHANGE, (&experiment.config.name, 1), false)
 }
 
 /// A training as it was left.

@@ -18,9 +18,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use parseval::Result;
+use parseval::run::command::{self, Common, Request, Trainings};
 use parseval::run::seeds::{Ensemble, Seeds};
-use parseval::run::training::{self, Stop};
-use parseval::run::{self, Interrupt, Printer, RunDirectory, metrics, tensorboard};
+use parseval::run::{self, Interrupt, Printer};
 
 use config::{Config, Form, MAY_CHANGE};
 use problem::Truth;
@@ -41,26 +41,19 @@ enum Command {
     /// Trains one network for each form of the equation and each seed.
     Train {
         #[command(flatten)]
-        common: Common,
-        /// Seeds, such as 0,1,2 or 0..3.
-        #[arg(long, default_value = "0")]
-        seeds: Seeds,
-        /// Goes on with runs that are there.
-        #[arg(long)]
-        resume: bool,
-        /// Stops and saves after this time, such as 1h30m.
-        #[arg(long, value_name = "TIME")]
-        max_wall: Option<String>,
+        arguments: Arguments,
+        #[command(flatten)]
+        request: Request,
     },
     /// Prints and draws errors and costs of what was trained beside the spectral solver.
     Evaluate {
         #[command(flatten)]
-        common: Common,
+        arguments: Arguments,
     },
     /// Trains and measures at several speeds (means, for Burgers).
     Sweep {
         #[command(flatten)]
-        common: Common,
+        arguments: Arguments,
         /// Speeds.
         #[arg(long, value_delimiter = ',', default_values_t = [0.0, 10.0, 30.0, 100.0])]
         speeds: Vec<f64>,
@@ -71,37 +64,22 @@ enum Command {
     /// Draws the loss around what was trained, in the plane of the two stiffest directions.
     Landscape {
         #[command(flatten)]
-        common: Common,
+        arguments: Arguments,
     },
     /// Writes the metrics of each run as metrics.csv and as a TensorBoard event file, into its folder.
     Export {
         #[command(flatten)]
-        common: Common,
+        arguments: Arguments,
     },
 }
 
 #[derive(Args)]
-struct Common {
-    /// Configuration, TOML.
-    config: PathBuf,
-    /// Folder of the runs [default: runs/NAME].
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Overrides a value, such as march.steps=100; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
     /// Only these forms of the equation [default: those of the configuration].
     #[arg(long, value_enum, value_delimiter = ',')]
     method: Vec<Form>,
-    /// Threads [default: all cores]; the result does not depend on it.
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Prints results as JSON.
-    #[arg(long)]
-    json: bool,
-    /// No progress on standard error.
-    #[arg(short, long)]
-    quiet: bool,
 }
 
 /// A configuration with everything that the commands share.
@@ -119,14 +97,14 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    fn open(common: &Common) -> Result<Self> {
+    fn open(Arguments { common, method }: &Arguments) -> Result<Self> {
         let mut config = Config::load(&common.config, &common.set)?;
-        if !common.method.is_empty() {
-            config.methods.clone_from(&common.method);
+        if !method.is_empty() {
+            config.methods.clone_from(method);
         }
         Ok(Self {
-            out: common.out.clone().unwrap_or_else(|| Path::new("runs").join(&config.name)),
-            threads: common.threads.unwrap_or_else(run::cores),
+            out: common.folder(&config.name),
+            threads: common.threads(),
             json: common.json,
             quiet: common.quiet,
             config,
@@ -147,19 +125,24 @@ impl Experiment {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     run::main(|print| match &cli.command {
-        Command::Train { common, seeds, resume, max_wall } => {
-            let limit = max_wall.as_deref().map(run::duration).transpose()?;
-            let experiment = Experiment::open(common)?;
+        Command::Train { arguments, request } => {
+            let experiment = Experiment::open(arguments)?;
             let interrupt = Interrupt::install()?;
             for form in &experiment.config.methods {
-                train(&experiment, *form, &common.config, seeds, *resume, (limit, &interrupt), print)?;
+                train(&experiment, *form, &arguments.common.config, request, &interrupt, print)?;
             }
             evaluate::evaluate(&experiment, print)
         }
-        Command::Evaluate { common } => evaluate::evaluate(&Experiment::open(common)?, print),
-        Command::Sweep { common, speeds, seeds } => sweep(common, speeds, seeds, print),
-        Command::Landscape { common } => landscape::landscape(&Experiment::open(common)?, print),
-        Command::Export { common } => export(&Experiment::open(common)?, print),
+        Command::Evaluate { arguments } => evaluate::evaluate(&Experiment::open(arguments)?, print),
+        Command::Sweep { arguments, speeds, seeds } => sweep(arguments, speeds, seeds, print),
+        Command::Landscape { arguments } => landscape::landscape(&Experiment::open(arguments)?, print),
+        Command::Export { arguments } => {
+            let experiment = Experiment::open(arguments)?;
+            for &form in &experiment.config.methods {
+                command::export(evaluate::trained(&experiment, form)?.iter().map(|(_, run, _)| run), print)?;
+            }
+            Ok(())
+        }
     })
 }
 
@@ -167,60 +150,45 @@ fn train(
     experiment: &Experiment,
     form: Form,
     path: &Path,
-    seeds: &Seeds,
-    resume: bool,
-    (max_wall, interrupt): (Option<std::time::Duration>, &Interrupt),
+    request: &Request,
+    interrupt: &Interrupt,
     print: Printer,
 ) -> Result<Ensemble> {
-    let Experiment { config, threads, quiet, .. } = experiment;
-    let resolved = experiment.resolved(form)?;
+    let Experiment { config, out, threads, quiet, .. } = experiment;
     let truth = Truth::new(config)?;
-    let options = training::Options {
-        max_wall,
-        continue_with: Some(format!(
-            "lagrangian_pinn train {} --method {} --out {} --resume",
-            path.display(),
-            form.name(),
-            experiment.out.display()
-        )),
+    let (name, file) = (form.name(), path.display());
+    let trainings = Trainings {
+        request,
+        out: &experiment.folder(form),
+        config: &experiment.resolved(form)?,
+        may_change: MAY_CHANGE,
+        schedule: &config.schedule(form),
+        best: None,
+        command: &format!("lagrangian_pinn train {file} --method {name} --out {}", out.display()),
         quiet: *quiet,
-        ..training::Options::default()
     };
-    Ensemble::gather(seeds, &experiment.folder(form), |seed, folder| {
-        let run = match resume {
-            true => RunDirectory::open(folder, &resolved, MAY_CHANGE)?,
-            false => RunDirectory::create(folder, &resolved, MAY_CHANGE)?,
-        };
-        let mut method = train::Training::new(config, form, seed, *threads)?;
-        let summary = training::train(&mut method, &run, &config.schedule(form), &options, interrupt)?;
-        if summary.stop == Stop::WallLimit {
-            print.note(format_args!("seed {seed}: time is up after {} of {} steps", summary.step, summary.steps));
-        }
+    let new = |seed| train::Training::new(config, form, seed, *threads);
+    trainings.run(interrupt, print, new, |method, _, summary| {
         let march = method.march();
-        let mut numbers = vec![
-            (
-                "relative L2".to_owned(),
-                if march.is_done() { truth.measure(march.solution(), print).0 } else { f64::NAN },
-            ),
-            ("seconds".to_owned(), summary.seconds),
-            ("parameters".to_owned(), march.parameters() as f64),
-        ];
+        let error = if march.is_done() { truth.measure(march.solution(), print).0 } else { f64::NAN };
+        let mut numbers = vec![("relative L2".to_owned(), error), ("parameters".to_owned(), march.parameters() as f64)];
         numbers.extend(summary.metrics.iter().filter(|(name, _)| name == "train/residual").cloned());
         Ok(numbers)
     })
 }
 
 /// Trains at several speeds, each in a folder of its own, and prints one table.
-fn sweep(common: &Common, speeds: &[f64], seeds: &Seeds, print: Printer) -> Result<()> {
+fn sweep(arguments: &Arguments, speeds: &[f64], seeds: &Seeds, print: Printer) -> Result<()> {
+    let request = Request { seeds: seeds.clone(), resume: true, max_wall: None };
     let mut table =
         run::table::Table::new("relative L2 error over the speed", &["speed", "form", "error", "train [s]"]);
     let interrupt = Interrupt::install()?;
     for &speed in speeds {
-        let mut experiment = Experiment::open(common)?;
+        let mut experiment = Experiment::open(arguments)?;
         experiment.config.problem = experiment.config.problem.at_speed(speed)?;
         experiment.out = experiment.out.join(format!("speed-{speed}"));
         for &form in &experiment.config.methods {
-            let ensemble = train(&experiment, form, &common.config, seeds, true, (None, &interrupt), print)?;
+            let ensemble = train(&experiment, form, &arguments.common.config, &request, &interrupt, print)?;
             let of = |name: &str| {
                 let found = ensemble.statistics().into_iter().find(|(n, _)| n == name);
                 found.map_or(run::table::Cell::Empty, |(_, s)| s.cell())
@@ -228,24 +196,8 @@ fn sweep(common: &Common, speeds: &[f64], seeds: &Seeds, print: Printer) -> Resu
             table.row([speed.into(), form.name().into(), of("relative L2"), of("seconds")])?;
         }
     }
-    match common.json {
+    match arguments.common.json {
         true => print.line(table.json()),
         false => print.line(table.text()),
     }
-}
-
-fn export(experiment: &Experiment, print: Printer) -> Result<()> {
-    for &form in &experiment.config.methods {
-        for (_, run, _) in evaluate::trained(experiment, form)? {
-            let records = metrics::read(&run.metrics())?;
-            let path = run.path().join("metrics.csv");
-            std::fs::write(&path, metrics::to_csv(&records)).map_err(|e| parseval::Error::io(&path, e))?;
-            print.line(path.display())?;
-            let created = std::fs::metadata(run.path().join("config.toml")).and_then(|m| m.modified());
-            let started = created.ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-            let started = started.map_or(0.0, |t| t.as_secs_f64());
-            print.line(tensorboard::export(&records, started, &run.path().join("tensorboard"))?.display())?;
-        }
-    }
-    Ok(())
 }

@@ -16,11 +16,11 @@ mod windows;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use parseval::run::checkpoint::Checkpoint;
-use parseval::run::seeds::{Ensemble, Seeds};
-use parseval::run::training::{self, Stop};
-use parseval::run::{self, Interrupt, Printer, RunDirectory, metrics, tensorboard};
+use parseval::run::command::{self, Common, Request, Trainings};
+use parseval::run::seeds::Ensemble;
+use parseval::run::{self, Interrupt, Printer, RunDirectory};
 use parseval::{Error, Result};
 
 use config::{Config, MAY_CHANGE};
@@ -43,15 +43,8 @@ enum Command {
     Train {
         #[command(flatten)]
         common: Common,
-        /// Seeds, such as 0,1,2 or 0..3.
-        #[arg(long, default_value = "0")]
-        seeds: Seeds,
-        /// Goes on with runs that are there.
-        #[arg(long)]
-        resume: bool,
-        /// Stops and saves after this time, such as 1h30m.
-        #[arg(long, value_name = "TIME")]
-        max_wall: Option<String>,
+        #[command(flatten)]
+        request: Request,
     },
     /// Prints and draws errors and costs of the trained models beside the classical solver.
     Evaluate {
@@ -76,27 +69,6 @@ enum Command {
     },
 }
 
-#[derive(Args)]
-struct Common {
-    /// Configuration, TOML.
-    config: PathBuf,
-    /// Folder of the runs [default: runs/NAME].
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Overrides a value, such as training.steps=100; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Threads [default: all cores]; the result does not depend on it.
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Prints results as JSON.
-    #[arg(long)]
-    json: bool,
-    /// No progress on standard error.
-    #[arg(short, long)]
-    quiet: bool,
-}
-
 /// A configuration with everything that the commands share.
 pub struct Experiment {
     /// The configuration.
@@ -118,8 +90,8 @@ impl Experiment {
         let config = Config::load(&common.config, &common.set)?;
         Ok(Self {
             source: Source::open(&config)?,
-            out: common.out.clone().unwrap_or_else(|| Path::new("runs").join(&config.name)),
-            threads: common.threads.unwrap_or_else(run::cores),
+            out: common.folder(&config.name),
+            threads: common.threads(),
             json: common.json,
             quiet: common.quiet,
             config,
@@ -128,15 +100,9 @@ impl Experiment {
 
     /// Folder and latest checkpoint (the best, if there was a validation) of every trained seed.
     pub fn trained(&self) -> Result<Vec<(u64, RunDirectory, Checkpoint)>> {
-        let resolved = self.config.to_toml()?;
-        let mut runs = Vec::new();
-        for seed in Ensemble::seeds_in(&self.out) {
-            let run = RunDirectory::resume(&Ensemble::folder(&self.out, seed), &resolved, MAY_CHANGE)?;
-            let checkpoints = run.checkpoints(&self.config.name, self.config.training.keep)?;
-            let best = if self.config.data.valid > 0 { checkpoints.best()? } else { None };
-            let checkpoint = if best.is_some() { best } else { checkpoints.latest()? };
-            runs.extend(checkpoint.map(|checkpoint| (seed, run, checkpoint)));
-        }
+        let (config, by_validation) = (&self.config, self.config.data.valid > 0);
+        let model = (config.name.as_str(), config.training.keep);
+        let runs = Ensemble::trained(&self.out, &config.to_toml()?, MAY_CHANGE, model, by_validation)?;
         match runs.is_empty() {
             true => {
                 Err(Error::parameter("--out", self.out.display(), "must hold trained models: run `sfno train` first"))
@@ -149,12 +115,11 @@ impl Experiment {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     run::main(|print| match &cli.command {
-        Command::Train { common, seeds, resume, max_wall } => {
-            let limit = max_wall.as_deref().map(run::duration).transpose()?;
-            train(&Experiment::open(common)?, &common.config, seeds, *resume, limit, print)
-        }
+        Command::Train { common, request } => train(&Experiment::open(common)?, &common.config, request, print),
         Command::Evaluate { common } => evaluate::evaluate(&Experiment::open(common)?, print),
-        Command::Export { common } => export(&Experiment::open(common)?, print),
+        Command::Export { common } => {
+            command::export(Experiment::open(common)?.trained()?.iter().map(|(_, run, _)| run), print)
+        }
         Command::Refine { common, tolerance, mode } => {
             let mut experiment = Experiment::open(common)?;
             if let Some(tolerance) = tolerance {
@@ -165,60 +130,27 @@ fn main() -> ExitCode {
     })
 }
 
-fn export(experiment: &Experiment, print: Printer) -> Result<()> {
-    for (_, run, _) in experiment.trained()? {
-        let records = metrics::read(&run.metrics())?;
-        let path = run.path().join("metrics.csv");
-        std::fs::write(&path, metrics::to_csv(&records)).map_err(|e| Error::io(&path, e))?;
-        print.line(path.display())?;
-        // The records count from the start of the run; the folder was made then.
-        let created = std::fs::metadata(run.path().join("config.toml")).and_then(|m| m.modified());
-        let started = created.ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-        let started = started.map_or(0.0, |t| t.as_secs_f64());
-        print.line(tensorboard::export(&records, started, &run.path().join("tensorboard"))?.display())?;
-    }
-    Ok(())
-}
-
-fn train(
-    experiment: &Experiment,
-    path: &Path,
-    seeds: &Seeds,
-    resume: bool,
-    max_wall: Option<std::time::Duration>,
-    print: Printer,
-) -> Result<()> {
+fn train(experiment: &Experiment, path: &Path, request: &Request, print: Printer) -> Result<()> {
     let Experiment { config, source, out, threads, json, quiet } = experiment;
-    let (resolved, interrupt) = (config.to_toml()?, Interrupt::install()?);
-    let continue_with = format!("sfno train {} --out {} --resume", path.display(), out.display());
-    let options = training::Options {
-        best: (config.data.valid > 0).then(|| "relative L2".to_owned()),
-        max_wall,
-        continue_with: Some(continue_with),
+    let trainings = Trainings {
+        request,
+        out,
+        config: &config.to_toml()?,
+        may_change: MAY_CHANGE,
+        schedule: &config.training,
+        best: (config.data.valid > 0).then_some("relative L2"),
+        command: &format!("sfno train {} --out {}", path.display(), out.display()),
         quiet: *quiet,
     };
-    let ensemble = Ensemble::gather(seeds, out, |seed, folder| {
-        let run = match resume {
-            true => RunDirectory::open(folder, &resolved, MAY_CHANGE)?,
-            false => RunDirectory::create(folder, &resolved, MAY_CHANGE)?,
-        };
-        let mut method = train::Training::new(config, source, seed, *threads)?;
-        let summary = training::train(&mut method, &run, &config.training, &options, &interrupt)?;
+    let method = |seed| train::Training::new(config, source, seed, *threads);
+    let ensemble = trainings.run(&Interrupt::install()?, print, method, |method, _, summary| {
         let test = source.windows(config, &source.test)?;
         let data = &config.data;
         let prediction = train::predict(method.predictor(), test.input(), data.output_frames, data.batch)?;
         let (l2, h1) = windows::errors(source.grid(), prediction.view(), test.target())?;
         let mut numbers = vec![("test/relative L2".to_owned(), l2), ("test/relative H1".to_owned(), h1)];
         numbers.extend(summary.metrics.iter().filter(|(name, _)| name.ends_with("/loss")).cloned());
-        numbers.push(("seconds".to_owned(), summary.seconds));
-        numbers.push(("seconds a step".to_owned(), summary.seconds / summary.step.max(1) as f64));
-        if summary.stop == Stop::WallLimit {
-            print.note(format_args!("seed {seed}: time is up after {} of {} steps", summary.step, summary.steps));
-        }
         Ok(numbers)
     })?;
-    match json {
-        true => print.line(ensemble.json()),
-        false => print.line(ensemble.table(&config.name).text()),
-    }
+    command::print_ensemble(&ensemble, &config.name, *json, print)
 }

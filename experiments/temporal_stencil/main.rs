@@ -13,13 +13,12 @@
 mod line;
 mod plane;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use parseval::run::seeds::Seeds;
-use parseval::run::{self, Printer};
+use clap::{Parser, Subcommand};
+use parseval::run;
+use parseval::run::command::{Common, Request};
 use parseval::{Error, Result};
 
 /// Trains temporal stencil models and measures them beside the classical solvers.
@@ -44,89 +43,14 @@ enum Command {
     Train {
         #[command(flatten)]
         common: Common,
-        /// Seeds, such as 0,1,2 or 0..3.
-        #[arg(long, default_value = "0")]
-        seeds: Seeds,
-        /// Goes on with runs that are there.
-        #[arg(long)]
-        resume: bool,
-        /// Stops and saves after this time, such as 1h30m.
-        #[arg(long, value_name = "TIME")]
-        max_wall: Option<String>,
+        #[command(flatten)]
+        request: Request,
     },
     /// Prints and draws how long the trained models and the classical solvers follow the truth, and at what cost.
     Evaluate {
         #[command(flatten)]
         common: Common,
     },
-}
-
-#[derive(Args)]
-struct Common {
-    /// Configuration, TOML.
-    config: PathBuf,
-    /// Folder of the runs [default: runs/NAME].
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Overrides a value, such as training.steps=100; may be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Threads [default: all cores]; the result does not depend on it.
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Prints results as JSON.
-    #[arg(long)]
-    json: bool,
-    /// No progress on standard error.
-    #[arg(short, long)]
-    quiet: bool,
-}
-
-/// What every kind of case needs to know of the command.
-pub struct Call {
-    /// The configuration's file.
-    pub config: PathBuf,
-    /// Values that replace those of the file.
-    pub set: Vec<String>,
-    /// Folder of the runs, if it was given.
-    pub out: Option<PathBuf>,
-    /// Threads.
-    pub threads: usize,
-    /// Results as JSON.
-    pub json: bool,
-    /// No progress.
-    pub quiet: bool,
-    /// Where results go.
-    pub print: Printer,
-}
-
-impl Call {
-    fn new(common: &Common, print: Printer) -> Self {
-        Self {
-            config: common.config.clone(),
-            set: common.set.clone(),
-            out: common.out.clone(),
-            threads: common.threads.unwrap_or_else(run::cores),
-            json: common.json,
-            quiet: common.quiet,
-            print,
-        }
-    }
-
-    /// Folder of the runs of an experiment.
-    pub fn folder(&self, name: &str) -> PathBuf {
-        self.out.clone().unwrap_or_else(|| Path::new("runs").join(name))
-    }
-}
-
-/// How a training was asked for.
-pub struct Request<'a> {
-    /// Seeds.
-    pub seeds: &'a Seeds,
-    /// Whether to go on with runs that are there.
-    pub resume: bool,
-    /// Time after which to stop and save.
-    pub max_wall: Option<Duration>,
 }
 
 /// The kind of case that a configuration names: `case = "line"`.
@@ -143,29 +67,17 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     run::main(|print| {
         let (Command::Data { common } | Command::Train { common, .. } | Command::Evaluate { common }) = &cli.command;
-        let call = Call::new(common, print);
-        let case = case_of(&call.config)?;
+        let case = case_of(&common.config)?;
         match (case.as_str(), &cli.command) {
             ("line", Command::Data { .. }) => {
                 Err(Error::parameter("case", case, "makes its own data: `train` at once"))
             }
-            ("plane", Command::Data { .. }) => plane::make_data(&call),
-            (_, Command::Train { seeds, resume, max_wall, .. }) => {
-                let max_wall = max_wall.as_deref().map(run::duration).transpose()?;
-                let request = Request { seeds, resume: *resume, max_wall };
-                match case.as_str() {
-                    "line" => line::train(&call, &request),
-                    "plane" => plane::train(&call, &request),
-                    _ => Err(unknown(&case)),
-                }
-            }
-            ("line", Command::Evaluate { .. }) => line::evaluate(&call),
-            ("plane", Command::Evaluate { .. }) => plane::evaluate(&call),
-            _ => Err(unknown(&case)),
+            ("line", Command::Train { request, .. }) => line::train(common, request, print),
+            ("line", Command::Evaluate { .. }) => line::evaluate(common, print),
+            ("plane", Command::Data { .. }) => plane::make_data(common, print),
+            ("plane", Command::Train { request, .. }) => plane::train(common, request, print),
+            ("plane", Command::Evaluate { .. }) => plane::evaluate(common, print),
+            _ => Err(Error::parameter("case", case, "must be one of: line, plane")),
         }
     })
-}
-
-fn unknown(case: &str) -> Error {
-    Error::parameter("case", case, "must be one of: line, plane")
 }

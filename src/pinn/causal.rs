@@ -84,6 +84,11 @@ impl Default for Causal {
 }
 
 impl Causal {
+    /// Most steps that there can be.
+    pub fn max_steps(&self) -> usize {
+        self.windows * self.eps.len() * self.steps
+    }
+
     /// Refuses values out of range.
     ///
     /// # Errors
@@ -214,11 +219,6 @@ impl<T: Real> CausalMarch<T> {
     /// The windows that are done.
     pub fn solution(&self) -> &Solution {
         &self.solution
-    }
-
-    /// Most steps that there can be.
-    pub fn max_steps(&self) -> usize {
-        self.options.windows * self.options.eps.len() * self.options.steps
     }
 
     fn open(&mut self, state: Vec<Series>) -> Result<()> {

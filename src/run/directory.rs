@@ -20,7 +20,7 @@ use toml::{Table, Value};
 
 use super::checkpoint::Checkpoints;
 use super::environment::{Environment, utc};
-use super::files;
+use super::{files, metrics, tensorboard};
 use crate::error::{Error, Result};
 
 /// A folder that this process, and no other, writes a run to.
@@ -192,6 +192,22 @@ impl RunDirectory {
         let folder = self.path.join("figures");
         fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
         Ok(folder)
+    }
+
+    /// Writes the metrics as `metrics.csv` and as a TensorBoard event file, and gives both paths.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Format`] if the metrics cannot be read, [`Error::Io`] if a file cannot be written.
+    pub fn export(&self) -> Result<[PathBuf; 2]> {
+        let records = metrics::read(&self.metrics())?;
+        let csv = self.path.join("metrics.csv");
+        fs::write(&csv, metrics::to_csv(&records)).map_err(|e| Error::io(&csv, e))?;
+        // The records count from the start of the run; the folder was made then.
+        let created = fs::metadata(self.path.join("config.toml")).and_then(|m| m.modified());
+        let started = created.ok().and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let started = started.map_or(0.0, |t| t.as_secs_f64());
+        Ok([csv, tensorboard::export(&records, started, &self.path.join("tensorboard"))?])
     }
 
     /// The checkpoints of the model named `model`, the newest `keep` of them kept.

@@ -2,6 +2,7 @@
 //! for trainings the folder of a run with its metrics and checkpoints, the loop, tables and the report.
 
 pub mod checkpoint;
+pub mod command;
 pub mod config;
 mod curves;
 mod directory;

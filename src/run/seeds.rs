@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::checkpoint::Checkpoint;
+use super::directory::RunDirectory;
 use super::files;
 use super::table::{Cell, Table};
 use crate::error::{Error, Result};
@@ -130,6 +132,31 @@ impl Ensemble {
         let mut seeds: Vec<u64> = folders.filter_map(|folder| seed_of(folder.ok()?)).collect();
         seeds.sort_unstable();
         seeds
+    }
+
+    /// Seed, folder and checkpoint of every run in `out` that has one: the best if `by_validation` and there is one, else
+    /// the latest. `model` is the name in the checkpoints and how many of them are kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunDirectory::resume`] and [`RunDirectory::checkpoints`]; [`Error::Io`] or [`Error::Format`] for a checkpoint
+    /// that cannot be read.
+    pub fn trained(
+        out: &Path,
+        config: &str,
+        may_change: &[&str],
+        model: (&str, usize),
+        by_validation: bool,
+    ) -> Result<Vec<(u64, RunDirectory, Checkpoint)>> {
+        let mut runs = Vec::new();
+        for seed in Self::seeds_in(out) {
+            let run = RunDirectory::resume(&Self::folder(out, seed), config, may_change)?;
+            let checkpoints = run.checkpoints(model.0, model.1)?;
+            let best = if by_validation { checkpoints.best()? } else { None };
+            let checkpoint = if best.is_some() { best } else { checkpoints.latest()? };
+            runs.extend(checkpoint.map(|checkpoint| (seed, run, checkpoint)));
+        }
+        Ok(runs)
     }
 
     /// Statistics of every number that all runs have, in the order of the first run.

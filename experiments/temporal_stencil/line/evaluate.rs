@@ -2,10 +2,11 @@
 
 use ndarray::{Array1, Array2, Axis, s};
 use parseval::plot::{Axis as PlotAxis, Curve, Figure, HeatMap, Legend, LinePlot, Quantity, Stroke, Symbol};
-use parseval::run::metrics;
+use parseval::run::command::Common;
 use parseval::run::report::Report;
 use parseval::run::seeds::Statistics;
 use parseval::run::table::{Cell, Table};
+use parseval::run::{Printer, metrics};
 use parseval::stencil::line::{Base, ModelConfig};
 use parseval::stencil::metric::{Duration, bootstrap, correlation, spectrum};
 use parseval::{Error, Result};
@@ -16,7 +17,6 @@ use super::data::Test;
 use super::methods::{Prediction, finite_volume, insertion, learned, pseudo_spectral, truncated};
 use super::trained;
 use super::training::Trained;
-use crate::Call;
 
 /// A method with what was measured of it.
 struct Scored {
@@ -95,13 +95,13 @@ fn mean_spectrum(fields: &ndarray::Array3<f64>) -> Array1<f64> {
 }
 
 /// Prints and draws the comparison.
-pub fn evaluate(call: &Call) -> Result<()> {
-    let config = Config::load(&call.config, &call.set)?;
-    let out = call.folder(&config.name);
-    let runs = trained(call, &config)?;
+pub fn evaluate(common: &Common, print: Printer) -> Result<()> {
+    let config = Config::load(&common.config, &common.set)?;
+    let out = common.folder(&config.name);
+    let runs = trained(common, &config)?;
     let frames = |time: f64| (time / config.scheme.dt).round() as usize;
     let lead = config.evaluate.windows.iter().map(|&w| frames(w)).max().unwrap_or(0).max(config.lead());
-    let test = Test::make(&config, lead, call.threads)?;
+    let test = Test::make(&config, lead, common.threads())?;
     let truth_spectrum = mean_spectrum(&test.truth);
 
     let mut own = Vec::new();
@@ -209,14 +209,14 @@ pub fn evaluate(call: &Call) -> Result<()> {
     let results = json!({"table": table.json(), "long": stability.json(), "parameters": parameters});
     let path = out.join("evaluation.json");
     std::fs::write(&path, format!("{results:#}\n")).map_err(|e| Error::io(&path, e))?;
-    match call.json {
-        true => call.print.line(results),
+    match common.json {
+        true => print.line(results),
         false => {
-            call.print.line(table.text())?;
+            print.line(table.text())?;
             if !long.is_empty() {
-                call.print.line(stability.text())?;
+                print.line(stability.text())?;
             }
-            call.print.line(format_args!("{}", out.join("report.html").display()))
+            print.line(format_args!("{}", out.join("report.html").display()))
         }
     }
 }
