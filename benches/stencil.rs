@@ -11,7 +11,9 @@ use parseval::initial::FilteredVelocity;
 use parseval::optim::OptimizerConfig;
 use parseval::stencil::plane::data::random_start;
 use parseval::stencil::plane::training::{GradientMode, Trainer};
-use parseval::stencil::plane::{FiniteVolume, Flow, History, Interpolation, ModelConfig, Stencil, TemporalStencil};
+use parseval::stencil::plane::{
+    FiniteVolume, Flow, History, Interpolation, LearnedSolver, ModelConfig, Stencil, TemporalStencil,
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -70,13 +72,13 @@ fn learned(n: usize, dt: f64, history: bool) {
     let first = window.clone();
     let ms = time(7, || {
         window.clone_from(&first);
-        model.predict(&mut tape, &mut window, 32, |_, _| Ok(())).expect("finite");
+        model.predict(&mut tape, &mut window, 32, &mut |_, _| Ok(())).expect("finite");
     });
     println!("{name}-{n} f32, one sample: {:.3} ms a step, {:.2} MFLOP", ms / 32.0, model.flops() / 1e6);
     let batch: Vec<f32> = (0..8).flat_map(|_| frame.clone()).collect();
     let frames = vec![batch; model.window() + 32];
-    let mut trainer =
-        Trainer::new(model, tape, &OptimizerConfig::default(), GradientMode::Full, 0.25).expect("a good trainer");
+    let mut trainer = Trainer::new(Box::new(model), tape, &OptimizerConfig::default(), GradientMode::Full, 0.25)
+        .expect("a good trainer");
     let ms = time(3, || {
         trainer.step(&frames, 1e-6).expect("frames that fit");
     });

@@ -13,7 +13,7 @@ use parseval::stepper::{State, Stepper};
 use parseval::{Error, Result};
 
 use super::config::Config;
-use super::data::Data;
+use super::data::Test;
 use super::evaluate::times;
 use super::train::Precision;
 
@@ -30,7 +30,7 @@ pub struct Run {
 }
 
 /// Finite volumes without model: `n` cells, `steps` a time unit.
-pub fn volumes(config: &Config, data: &Data, [n, steps]: [usize; 2], threads: usize) -> Result<Run> {
+pub fn volumes(config: &Config, test: &Test, [n, steps]: [usize; 2], threads: usize) -> Result<Run> {
     let cells = config.data.n;
     if !n.is_multiple_of(cells) {
         return Err(Error::parameter(
@@ -41,12 +41,12 @@ pub fn volumes(config: &Config, data: &Data, [n, steps]: [usize; 2], threads: us
     }
     let solver = FiniteVolume::<f64>::plan(&config.flow, n, 1.0 / steps as f64)?;
     let (_, times) = times(config);
-    let filter = StaggeredFilter::plan(&config.flow, data.start.dim().1, n)?;
+    let filter = StaggeredFilter::plan(&config.flow, test.start.dim().1, n)?;
     let mut state = Vec::new();
-    for spectrum in start(config, data)? {
+    for spectrum in start(config, test)? {
         state.extend(filter.apply(spectrum.view())?);
     }
-    let samples = data.start.dim().0;
+    let samples = test.start.dim().0;
     let mut frames = Array5::zeros((samples, times.len(), 2, cells, cells));
     let workers = Workers::new(threads)?;
     for frame in 0..times.len() {
@@ -63,29 +63,27 @@ pub fn volumes(config: &Config, data: &Data, [n, steps]: [usize; 2], threads: us
     let mut one = state[..2 * n * n].to_vec();
     let single = Workers::new(1)?;
     let seconds = seconds(|| solver.advance(&single, Interpolation::VanLeer, &mut one, steps).unwrap_or(()));
-    // Four limited fluxes and their differences, two complex transforms.
-    let points = (n * n) as f64;
-    let flop = steps as f64 * points * (4.0 * 22.0 + 20.0 + 10.0 * points.log2());
+    let flop = steps as f64 * solver.flops(Interpolation::VanLeer);
     Ok(Run { label: format!("FV-{n}, {steps} steps"), frames, flop, seconds })
 }
 
 /// The spectral solver on `n` points, `steps` a time unit, from the truncated truth.
-pub fn spectral(config: &Config, data: &Data, [n, steps]: [usize; 2], threads: usize) -> Result<Run> {
-    let (fine, samples) = (data.start.dim().1, data.start.dim().0);
+pub fn spectral(config: &Config, test: &Test, [n, steps]: [usize; 2], threads: usize) -> Result<Run> {
+    let (fine, samples) = (test.start.dim().1, test.start.dim().0);
     let resample = Resample::<f64>::plan(&grid(config, fine)?, &grid(config, n)?)?;
-    let omega = resample.apply(data.start.view().insert_axis(Axis(1)).into_dyn());
+    let omega = resample.apply(test.start.view().insert_axis(Axis(1)).into_dyn());
     let mut solver = spectral_solver(&config.flow, n, 1.0 / steps as f64, samples, threads)?;
     let state = solver.load(omega.view())?;
     let frames = free_run(config, &mut solver, state, n, steps)?;
-    let (flop, seconds) = spectral_cost(config, data, n, steps)?;
+    let (flop, seconds) = spectral_cost(config, test, n, steps)?;
     Ok(Run { label: format!("PS-{n}, {steps} steps"), frames, flop, seconds })
 }
 
 /// The spectral solver, begun at the first past frame with nothing beyond the cells' Nyquist mode; the resolved modes are
 /// replaced by those of the frames every 0.1 up to the present.
-pub fn insertion(config: &Config, data: &Data, [n, steps]: [usize; 2], threads: usize) -> Result<Run> {
+pub fn insertion(config: &Config, test: &Test, [n, steps]: [usize; 2], threads: usize) -> Result<Run> {
     let (past, dt, cells) = (config.data.past, config.data.dt, config.data.n);
-    let samples = data.test.dim().0;
+    let samples = test.frames.dim().0;
     let filter = StaggeredFilter::plan(&config.flow, n, cells)?;
     let mut solver = spectral_solver(&config.flow, n, 1.0 / steps as f64, samples, threads)?;
     let every = (0.1 / dt).round().max(1.0) as usize;
@@ -102,7 +100,7 @@ pub fn insertion(config: &Config, data: &Data, [n, steps]: [usize; 2], threads: 
             None => ArrayD::<Complex64>::zeros(vec![samples, 1, n, n / 2 + 1]),
         };
         for sample in 0..samples {
-            let truth = filter.invert(data.test.slice(s![sample, frame, .., .., ..]))?;
+            let truth = filter.invert(test.frames.slice(s![sample, frame, .., .., ..]))?;
             let mut to = spectrum.index_axis_mut(Axis(0), sample);
             for ((index, value), new) in to.indexed_iter_mut().zip(&truth) {
                 if filter.resolves(index[1], index[2]) {
@@ -113,7 +111,7 @@ pub fn insertion(config: &Config, data: &Data, [n, steps]: [usize; 2], threads: 
         state = Some(solver.from_half(spectrum.view())?);
     }
     let frames = free_run(config, &mut solver, state.expect("at least the present is inserted"), n, steps)?;
-    let (flop, seconds) = spectral_cost(config, data, n, steps)?;
+    let (flop, seconds) = spectral_cost(config, test, n, steps)?;
     let label = format!("PS-{n}, {steps} steps, truth inserted over {:.2}", (count * every) as f64 * dt);
     Ok(Run { label, frames, flop, seconds })
 }
@@ -149,9 +147,9 @@ fn free_run(
 }
 
 /// Sixteen real transforms a step of four stages, and their pointwise work.
-fn spectral_cost(config: &Config, data: &Data, n: usize, steps: usize) -> Result<(f64, f64)> {
-    let resample = Resample::<f64>::plan(&grid(config, data.start.dim().1)?, &grid(config, n)?)?;
-    let omega = resample.apply(data.start.slice(s![..1, .., ..]).insert_axis(Axis(1)).into_dyn());
+fn spectral_cost(config: &Config, test: &Test, n: usize, steps: usize) -> Result<(f64, f64)> {
+    let resample = Resample::<f64>::plan(&grid(config, test.start.dim().1)?, &grid(config, n)?)?;
+    let omega = resample.apply(test.start.slice(s![..1, .., ..]).insert_axis(Axis(1)).into_dyn());
     let mut solver = spectral_solver(&config.flow, n, 1.0 / steps as f64, 1, 1)?;
     let mut state = solver.load(omega.view())?;
     let seconds = seconds(|| solver.advance(&mut state, steps).unwrap_or(()));
@@ -160,9 +158,9 @@ fn spectral_cost(config: &Config, data: &Data, n: usize, steps: usize) -> Result
 }
 
 /// Spectra of the vorticity at the start of the test.
-fn start(config: &Config, data: &Data) -> Result<Vec<ArrayD<Complex64>>> {
-    let transform = Transform::<f64>::plan(&grid(config, data.start.dim().1)?);
-    Ok(data.start.axis_iter(Axis(0)).map(|omega| transform.forward(omega.into_dyn())).collect())
+fn start(config: &Config, test: &Test) -> Result<Vec<ArrayD<Complex64>>> {
+    let transform = Transform::<f64>::plan(&grid(config, test.start.dim().1)?);
+    Ok(test.start.axis_iter(Axis(0)).map(|omega| transform.forward(omega.into_dyn())).collect())
 }
 
 fn grid(config: &Config, n: usize) -> Result<Grid> {

@@ -7,15 +7,20 @@ use parseval::run::config::{Choice, Config as Table, to_toml};
 use parseval::run::training::Schedule;
 use parseval::stencil::plane::data::Reference;
 use parseval::stencil::plane::training::{GradientMode, Stage, unroll};
-use parseval::stencil::plane::{Flow, ModelConfig};
+use parseval::stencil::plane::{CorrectionConfig, Flow, Kolmogorov, ModelConfig};
 use parseval::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Sections whose first entry chooses the others.
-const CHOICES: &[Choice] = &[Choice { section: "optimizer", key: "kind" }, Choice { section: "rate", key: "kind" }];
+const CHOICES: &[Choice] = &[
+    Choice { section: "model", key: "kind" },
+    Choice { section: "optimizer", key: "kind" },
+    Choice { section: "rate", key: "kind" },
+];
 
-/// Values that may differ when a run is resumed: they do not change what is computed.
-pub const MAY_CHANGE: &[&str] = &["data.path", "training.log_every", "training.keep", "evaluate"];
+/// Values that may differ when a run is resumed: they do not change what is computed. Models of another kind have other
+/// keys; runs from before there were kinds lack it.
+pub const MAY_CHANGE: &[&str] = &["data.path", "training.log_every", "training.keep", "evaluate", "model.kind"];
 
 /// A configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,8 +33,7 @@ pub struct Config {
     #[serde(default)]
     pub flow: Flow,
     pub data: Data,
-    #[serde(default)]
-    pub model: ModelConfig,
+    pub model: Model,
     pub unroll: Unroll,
     #[serde(default)]
     pub optimizer: OptimizerConfig,
@@ -37,6 +41,39 @@ pub struct Config {
     pub training: Schedule,
     #[serde(default)]
     pub evaluate: Evaluate,
+}
+
+/// `[model]`, of the kind `interpolation` if that is left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Model {
+    /// Learned interpolation in the finite-volume solver, from the present or from the past.
+    Interpolation(ModelConfig),
+    /// A coarse solver that a network corrects.
+    Correction(CorrectionConfig),
+}
+
+impl Model {
+    /// Time of a step; that of the data for learned interpolation.
+    pub fn dt(&self, data: &Data) -> f64 {
+        match self {
+            Self::Interpolation(_) => data.dt,
+            Self::Correction(c) => c.interval,
+        }
+    }
+
+    /// Frames of the data in a step.
+    pub fn stride(&self, data: &Data) -> usize {
+        (self.dt(data) / data.dt).round() as usize
+    }
+
+    /// States that a rollout begins with.
+    pub fn window(&self) -> usize {
+        match self {
+            Self::Interpolation(m) => m.history.map_or(1, |h| h.window),
+            Self::Correction(_) => 1,
+        }
+    }
 }
 
 /// `[data]`: trajectories, made by `temporal_stencil data`.
@@ -114,6 +151,47 @@ pub struct Evaluate {
     pub resamples: usize,
     /// Length of the free run for stability; 0 for none.
     pub long: f64,
+    /// Other flows that the trained models are tested on.
+    pub flows: Vec<OtherFlow>,
+}
+
+/// `[[evaluate.flows]]`: a flow that was not trained on. What is left out is as in the training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtherFlow {
+    /// Name in the tables and of the file with its trajectories, which lies beside that of the training.
+    pub name: String,
+    #[serde(default)]
+    pub nu: Option<f64>,
+    #[serde(default)]
+    pub drag: Option<f64>,
+    /// Amplitude of the forcing; 0 lets the flow decay.
+    #[serde(default)]
+    pub forcing: Option<f64>,
+    /// The box is so many times as long, with so many times as many cells, points of all spectral solvers, and waves of
+    /// the forcing.
+    #[serde(default = "one")]
+    pub boxes: usize,
+    /// Solver of the truth, before its points are multiplied by `boxes`.
+    #[serde(default)]
+    pub reference: Option<Reference>,
+    /// Trajectories.
+    #[serde(default)]
+    pub test: Option<usize>,
+    /// Length of each.
+    #[serde(default)]
+    pub time: Option<f64>,
+    /// Seed of the first.
+    #[serde(default = "thousand")]
+    pub seed: u64,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn thousand() -> u64 {
+    1000
 }
 
 impl Default for Evaluate {
@@ -125,6 +203,7 @@ impl Default for Evaluate {
             spacing: 0.1,
             resamples: 10_000,
             long: 0.0,
+            flows: Vec::new(),
         }
     }
 }
@@ -133,6 +212,9 @@ impl Config {
     /// Reads a file and overrides values, `section.key=value` each.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
         let mut table = Table::load(path)?;
+        if !names_kind(path)? {
+            table.set("model.kind=interpolation")?;
+        }
         for assignment in overrides {
             table.set(assignment)?;
         }
@@ -156,6 +238,36 @@ impl Config {
         (self.data.time / self.data.dt).round() as usize + 1
     }
 
+    /// The configuration of a test on another flow: its data have no other part.
+    pub fn on(&self, other: &OtherFlow) -> Result<Self> {
+        let mut config = self.clone();
+        let Self { flow, data, evaluate, .. } = &mut config;
+        let boxes = other.boxes;
+        flow.length *= boxes as f64;
+        flow.nu = other.nu.unwrap_or(flow.nu);
+        flow.drag = other.drag.unwrap_or(flow.drag);
+        let amplitude = other.forcing.or(flow.forcing.map(|f| f.amplitude)).unwrap_or(0.0);
+        let forcing = flow.forcing.or(Flow::default().forcing).filter(|_| amplitude != 0.0);
+        flow.forcing = forcing.map(|f| Kolmogorov { amplitude, mode: f.mode * boxes, ..f });
+        let stem = data.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        data.path.set_file_name(format!("{stem}_{}.safetensors", other.name));
+        data.n *= boxes;
+        (data.train, data.valid) = (0, 0);
+        data.test = other.test.unwrap_or(data.test);
+        data.time = other.time.unwrap_or(data.time);
+        data.seed = other.seed;
+        data.reference = other.reference.unwrap_or(*self.test_reference());
+        data.reference.n *= boxes;
+        data.test_reference = None;
+        let rows = [&mut evaluate.spectral, &mut evaluate.insertion, &mut evaluate.volumes];
+        rows.into_iter().flatten().for_each(|[n, _]| *n *= boxes);
+        match (boxes, data.test) {
+            (0, _) => Err(Error::parameter("evaluate.flows.boxes", boxes, "must be >= 1")),
+            (_, 0) => Err(Error::parameter("evaluate.flows.test", data.test, "must be >= 1")),
+            _ => Ok(config),
+        }
+    }
+
     fn check(&self) -> Result<()> {
         self.rate.validate()?;
         unroll(&self.unroll.curriculum, 0, 1)?;
@@ -169,19 +281,42 @@ impl Config {
                 return Err(Error::parameter(name, value, "must be >= 1"));
             }
         }
-        let window = self.model.history.map_or(1, |h| h.window);
+        let (dt, stride) = (self.model.dt(&self.data), self.model.stride(&self.data));
+        if !(stride >= 1 && (stride as f64 * self.data.dt / dt - 1.0).abs() < 1e-9) {
+            let rule = format!("must be a multiple of the time between frames {}", self.data.dt);
+            return Err(Error::parameter("model.interval", dt, rule));
+        }
+        let window = self.model.window();
         if window > self.data.past {
             let rule = format!("must be at most the stored past of {} frames", self.data.past);
             return Err(Error::parameter("model.history.window", window, rule));
         }
         let longest = self.unroll.curriculum.iter().map(|s| s.unroll).max().unwrap_or(0);
-        if window + longest > self.frames() {
-            let rule = format!("must fit, with the window of {window}, into {} frames", self.frames());
+        if (window + longest - 1) * stride + 1 > self.frames() {
+            let rule = format!("must fit, {stride} frames a step, with the window of {window} into {}", self.frames());
             return Err(Error::parameter("unroll.curriculum", longest, rule));
+        }
+        for (i, flow) in self.evaluate.flows.iter().enumerate() {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            if flow.name.is_empty() || !flow.name.chars().all(plain) {
+                let rule = "must be a name of letters, digits, - and _";
+                return Err(Error::parameter("evaluate.flows.name", &flow.name, rule));
+            }
+            if self.evaluate.flows[..i].iter().any(|f| f.name == flow.name) {
+                return Err(Error::parameter("evaluate.flows.name", &flow.name, "must be given once"));
+            }
+            self.on(flow)?;
         }
         if self.unroll.noise.is_nan() || self.unroll.noise < 0.0 {
             return Err(Error::parameter("unroll.noise", self.unroll.noise, "must be >= 0"));
         }
         Ok(())
     }
+}
+
+/// Whether a file says which kind of model it has.
+fn names_kind(path: &Path) -> Result<bool> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+    let table: Option<toml::Table> = text.parse().ok();
+    Ok(table.is_some_and(|t| t.get("model").is_some_and(|model| model.get("kind").is_some())))
 }

@@ -1,63 +1,54 @@
 //! `temporal_stencil evaluate` in two dimensions.
 
-use std::collections::VecDeque;
-
-use ndarray::{Array5, ArrayView5, s};
+use ndarray::{Array5, ArrayView3, ArrayView5, s};
 use parseval::autodiff::Tape;
 use parseval::plot::{Axis, Curve, Figure, LinePlot, Symbol};
+use parseval::run::checkpoint::Checkpoint;
 use parseval::run::report::Report;
 use parseval::run::seeds::Statistics;
 use parseval::run::table::{Cell, Table};
-use parseval::run::{Printer, metrics};
-use parseval::stencil::plane::TemporalStencil;
+use parseval::run::{Printer, RunDirectory, metrics};
 use parseval::stencil::plane::metric::{self, Horizon};
+use parseval::stencil::plane::{CorrectionConfig, CorrectionMode, LearnedSolver};
 use parseval::{Error, Result};
 use serde_json::json;
 
 use super::Experiment;
 use super::classical::{self, Run, last_frames, seconds};
-use super::config::Config;
-use super::data::{self, Data};
-use super::train::{self, Precision, predict};
+use super::config::{Config, Model};
+use super::data::{self, Data, Test};
+use super::train::{self, Precision, every, predict, window};
 
-/// Steps of the model between compared frames, and the times of those.
+/// Frames of the data between compared frames, and the times of those.
 pub fn times(config: &Config) -> (usize, Vec<f64>) {
-    let dt = config.data.dt;
-    let every = (config.evaluate.spacing / dt).round().max(1.0) as usize;
+    let (dt, every) = (config.data.dt, every(config, config.evaluate.spacing));
     let frames = (config.data.time / (every as f64 * dt) + 1e-9).floor() as usize + 1;
     (every, (0..frames).map(|k| k as f64 * every as f64 * dt).collect())
 }
 
 /// The truth at the compared times.
-pub fn truth(config: &Config, data: &Data) -> Array5<Precision> {
+fn truth(config: &Config, test: &Test) -> Array5<Precision> {
     let (every, times) = times(config);
-    let frames = data.test.slice(s![.., config.data.past - 1..;every as isize, .., .., ..]);
+    let frames = test.frames.slice(s![.., config.data.past - 1..;every as isize, .., .., ..]);
     frames.slice(s![.., ..times.len(), .., .., ..]).to_owned()
 }
 
-/// Predictions of the test at the compared times; zeros after a blow-up.
-fn test(
-    config: &Config,
-    data: &Data,
-    model: &TemporalStencil<Precision>,
-    tape: &mut Tape<Precision>,
-) -> Result<Array5<Precision>> {
+/// A learned solver and its tape.
+type Parts<'a> = (&'a dyn LearnedSolver<Precision>, &'a mut Tape<Precision>);
+
+/// Predictions at the compared times; zeros after a blow-up.
+fn predictions(config: &Config, test: &Test, parts: Parts) -> Result<Array5<Precision>> {
     let (every, times) = times(config);
-    match predict(model, tape, data.test.view(), config.data.past, (times.len(), every)) {
-        Err(Error::BlowUp { .. }) => Ok(Array5::zeros(truth(config, data).raw_dim())),
+    match predict(config, parts, test.frames.view(), (times.len(), every)) {
+        Err(Error::BlowUp { .. }) => Ok(Array5::zeros(truth(config, test).raw_dim())),
         other => other,
     }
 }
 
 /// `T95` and `T80` of the test.
-pub fn horizons(
-    config: &Config,
-    data: &Data,
-    model: &TemporalStencil<Precision>,
-    tape: &mut Tape<Precision>,
-) -> Result<Vec<(String, f64)>> {
-    let prediction = test(config, data, model, tape)?;
-    let [t95, t80] = score(config, prediction.view(), truth(config, data).view())?;
+pub fn horizons(config: &Config, test: &Test, parts: Parts) -> Result<Vec<(String, f64)>> {
+    let prediction = predictions(config, test, parts)?;
+    let [t95, t80] = score(config, prediction.view(), truth(config, test).view())?;
     Ok(vec![("test/T95".to_owned(), t95.time), ("test/T80".to_owned(), t80.time)])
 }
 
@@ -72,13 +63,35 @@ fn score(config: &Config, prediction: ArrayView5<Precision>, truth: ArrayView5<P
 /// Mean energy spectrum of the last frames.
 fn spectrum(frames: ArrayView5<Precision>) -> Vec<f64> {
     let last = last_frames(frames);
-    let mut sum = Vec::new();
-    for field in &last {
-        let shells = metric::energy_spectrum(field.view());
-        sum.resize(shells.len(), 0.0);
-        sum.iter_mut().zip(shells).for_each(|(s, e)| *s += e / last.len() as f64);
+    let mut mean = Mean::default();
+    last.iter().for_each(|field| mean.add(field.view()));
+    mean.spectrum()
+}
+
+/// Mean energy and energy spectrum of fields.
+#[derive(Default)]
+struct Mean {
+    shells: Vec<f64>,
+    energy: f64,
+    count: usize,
+}
+
+impl Mean {
+    fn add(&mut self, field: ArrayView3<Precision>) {
+        let shells = metric::energy_spectrum(field);
+        self.shells.resize(shells.len(), 0.0);
+        self.shells.iter_mut().zip(shells).for_each(|(sum, e)| *sum += e);
+        self.energy += metric::kinetic_energy(field);
+        self.count += 1;
     }
-    sum
+
+    fn energy(&self) -> f64 {
+        self.energy / self.count.max(1) as f64
+    }
+
+    fn spectrum(&self) -> Vec<f64> {
+        self.shells.iter().map(|sum| sum / self.count.max(1) as f64).collect()
+    }
 }
 
 struct Row {
@@ -95,156 +108,152 @@ enum Kind {
     Volumes,
     Spectral,
     Insertion,
+    Base,
     Learned,
 }
 
-pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
-    let Experiment { config, out, threads, json, .. } = experiment;
-    let data = data::read(config)?;
-    let truth = truth(config, &data);
-    let reference = spectrum(truth.view());
-    let mut rows = Vec::new();
-    let mut add = |kind: Kind, run: Run| -> Result<()> {
-        let horizons = score(config, run.frames.view(), truth.view())?;
-        let spectrum = spectrum(run.frames.view());
-        let Run { label, flop, seconds, .. } = run;
-        rows.push(Row { label, horizons, spectrum, flop, seconds, kind });
-        Ok(())
-    };
-    let own = [config.data.n, (1.0 / config.data.dt).round() as usize];
-    for &setup in std::iter::once(&own).chain(&config.evaluate.volumes) {
-        add(Kind::Volumes, classical::volumes(config, &data, setup, *threads)?)?;
-    }
-    for &setup in &config.evaluate.spectral {
-        add(Kind::Spectral, classical::spectral(config, &data, setup, *threads)?)?;
-    }
-    for &setup in &config.evaluate.insertion {
-        add(Kind::Insertion, classical::insertion(config, &data, setup, *threads)?)?;
-    }
-    let (mut parameters, mut stability) = (0, Vec::new());
-    let runs = experiment.trained()?;
-    for (seed, _, checkpoint) in &runs {
-        let (model, mut tape) = train::model(config, *seed, *threads)?;
-        train::load(&mut tape, &checkpoint.model)?;
-        parameters = tape.parameters().len();
-        let frames = test(config, &data, &model, &mut tape)?;
-        let steps = 1.0 / config.data.dt;
-        let run = Run {
-            label: format!("learned, seed {seed}"),
-            frames,
-            flop: steps * model.flops(),
-            seconds: time_unit(config, &data, *seed, checkpoint)?,
-        };
-        add(Kind::Learned, run)?;
-        if config.evaluate.long > 0.0 {
-            stability.push(long_run(config, &data, &model, &mut tape)?);
-        }
-    }
+/// Seed, folder and parameters of the trained models.
+type Trained = (u64, RunDirectory, Checkpoint);
 
-    let title = format!("{}: {} trajectories, {} cells, {parameters} parameters", config.name, truth.dim().0, own[0]);
-    let columns = ["method", "T95", "T95 90 %", "T80", "T80 90 %", "ln E error", "MFLOP/unit", "ms/unit"];
-    let mut table = Table::new(title, &columns);
-    let interval = |h: &Horizon| Cell::Text(format!("{:.2} .. {:.2}", h.low, h.high));
-    let threshold = 1e-6 * reference.iter().sum::<f64>();
-    for row in &rows {
-        table.row([
-            row.label.clone().into(),
-            row.horizons[0].time.into(),
-            interval(&row.horizons[0]),
-            row.horizons[1].time.into(),
-            interval(&row.horizons[1]),
-            metric::spectrum_distance(&row.spectrum, &reference, threshold).into(),
-            (row.flop / 1e6).into(),
-            (row.seconds * 1e3).into(),
-        ])?;
-    }
-    let learned: Vec<&Row> = rows.iter().filter(|r| r.kind == Kind::Learned).collect();
-    if learned.len() > 1 {
-        let column =
-            |of: &dyn Fn(&Row) -> f64| Statistics::of(&learned.iter().map(|r| of(r)).collect::<Vec<_>>()).cell();
-        table.row([
-            format!("learned, {} seeds", learned.len()).into(),
-            column(&|r| r.horizons[0].time),
-            Cell::Empty,
-            column(&|r| r.horizons[1].time),
-            Cell::Empty,
-            column(&|r| metric::spectrum_distance(&r.spectrum, &reference, threshold)),
-            (learned[0].flop / 1e6).into(),
-            column(&|r| r.seconds * 1e3),
-        ])?;
-    }
-    let results = json!({"table": table.json(), "parameters": parameters, "stability": stability});
-    let path = out.join("evaluation.json");
-    std::fs::write(&path, format!("{results:#}\n")).map_err(|e| Error::io(&path, e))?;
-    let (cost, spectra) = (cost_figure(&rows), spectrum_figure(&rows, &reference));
-    cost.save(out.join("horizon_cost.png"))?;
-    spectra.save(out.join("spectrum.png"))?;
-    let mut report = Report::new(format!("{}: learned interpolation beside classical solvers", config.name));
-    report.table(&table);
-    report.figure(&cost, "Correlation time T80 against seconds a time unit of one sample on one thread.")?;
-    report.figure(&spectra, "Energy of shells at the end of the test, mean over trajectories.")?;
-    for (seed, run, _) in &runs {
-        report.heading(&format!("Training of seed {seed}"));
-        report.curves(&metrics::read(&run.metrics())?)?;
-    }
-    if let Some((_, run, _)) = runs.first() {
-        report.provenance(run)?;
-    }
-    report.save(&out.join("report.html"))?;
-    if *json {
-        return print.line(results);
-    }
-    print.line(table.text())?;
-    for (ratio, finite) in &stability {
-        print.line(format_args!(
-            "free run over {} time units: mean energy {ratio:.3} of the truth's, {finite} trajectories finite",
-            config.evaluate.long
-        ))?;
-    }
-    print.line(out.join("report.html").display())
+/// All methods on one test.
+struct Results {
+    rows: Vec<Row>,
+    /// Spectrum of the truth at the end.
+    reference: Vec<f64>,
 }
 
-/// Seconds of one sample and time unit on one thread.
-fn time_unit(
+impl Results {
+    fn of(config: &Config, test: &Test, runs: &[Trained], threads: usize) -> Result<Self> {
+        let truth = truth(config, test);
+        let mut rows = Vec::new();
+        let mut add = |kind: Kind, run: Run| -> Result<()> {
+            let horizons = score(config, run.frames.view(), truth.view())?;
+            let spectrum = spectrum(run.frames.view());
+            let Run { label, flop, seconds, .. } = run;
+            rows.push(Row { label, horizons, spectrum, flop, seconds, kind });
+            Ok(())
+        };
+        let own = [config.data.n, (1.0 / config.data.dt).round() as usize];
+        for &setup in std::iter::once(&own).chain(&config.evaluate.volumes) {
+            add(Kind::Volumes, classical::volumes(config, test, setup, threads)?)?;
+        }
+        for &setup in &config.evaluate.spectral {
+            add(Kind::Spectral, classical::spectral(config, test, setup, threads)?)?;
+        }
+        for &setup in &config.evaluate.insertion {
+            add(Kind::Insertion, classical::insertion(config, test, setup, threads)?)?;
+        }
+        if let Model::Correction(model) = &config.model {
+            // A head of zero corrects by nothing.
+            let mut base = config.clone();
+            base.model = Model::Correction(CorrectionConfig { mode: CorrectionMode::Parallel, head: 0.0, ..*model });
+            add(Kind::Base, learned(&base, test, "base without correction", None, threads)?)?;
+        }
+        for (seed, _, checkpoint) in runs {
+            let label = format!("learned, seed {seed}");
+            add(Kind::Learned, learned(config, test, &label, Some((*seed, checkpoint)), threads)?)?;
+        }
+        Ok(Self { rows, reference: spectrum(truth.view()) })
+    }
+
+    fn table(&self, title: String) -> Result<Table> {
+        let columns = ["method", "T95", "T95 90 %", "T80", "T80 90 %", "ln E error", "MFLOP/unit", "ms/unit"];
+        let mut table = Table::new(title, &columns);
+        let interval = |h: &Horizon| Cell::Text(format!("{:.2} .. {:.2}", h.low, h.high));
+        let threshold = 1e-6 * self.reference.iter().sum::<f64>();
+        let distance = |row: &Row| metric::spectrum_distance(&row.spectrum, &self.reference, threshold);
+        for row in &self.rows {
+            table.row([
+                row.label.clone().into(),
+                row.horizons[0].time.into(),
+                interval(&row.horizons[0]),
+                row.horizons[1].time.into(),
+                interval(&row.horizons[1]),
+                distance(row).into(),
+                (row.flop / 1e6).into(),
+                (row.seconds * 1e3).into(),
+            ])?;
+        }
+        let learned: Vec<&Row> = self.rows.iter().filter(|r| r.kind == Kind::Learned).collect();
+        if learned.len() > 1 {
+            let column =
+                |of: &dyn Fn(&Row) -> f64| Statistics::of(&learned.iter().map(|r| of(r)).collect::<Vec<_>>()).cell();
+            table.row([
+                format!("learned, {} seeds", learned.len()).into(),
+                column(&|r| r.horizons[0].time),
+                Cell::Empty,
+                column(&|r| r.horizons[1].time),
+                Cell::Empty,
+                column(&distance),
+                (learned[0].flop / 1e6).into(),
+                column(&|r| r.seconds * 1e3),
+            ])?;
+        }
+        Ok(table)
+    }
+}
+
+/// A learned model on a test: the one of a checkpoint, or with the initial parameters of seed 0.
+fn learned(
     config: &Config,
-    data: &Data,
-    seed: u64,
-    checkpoint: &parseval::run::checkpoint::Checkpoint,
-) -> Result<f64> {
-    let (model, mut tape) = train::model(config, seed, 1)?;
-    train::load(&mut tape, &checkpoint.model)?;
-    let steps = (1.0 / config.data.dt).round() as usize;
-    let window = |t: usize| data.test.slice(s![0, t, .., .., ..]).iter().copied().collect::<Vec<Precision>>();
-    let past = config.data.past;
-    let start: VecDeque<Vec<Precision>> = (past - model.window()..past).map(window).collect();
+    test: &Test,
+    label: &str,
+    trained: Option<(u64, &Checkpoint)>,
+    threads: usize,
+) -> Result<Run> {
+    let (model, mut tape) = load(config, trained, threads)?;
+    Ok(Run {
+        label: label.to_owned(),
+        frames: predictions(config, test, (&*model, &mut tape))?,
+        flop: model.flops() / model.dt(),
+        seconds: time_unit(config, test, load(config, trained, 1)?)?,
+    })
+}
+
+fn load(config: &Config, trained: Option<(u64, &Checkpoint)>, threads: usize) -> Result<train::Learned> {
+    let (model, mut tape) = train::model(config, trained.map_or(0, |(seed, _)| seed), threads)?;
+    if let Some((_, checkpoint)) = trained {
+        train::load(&mut tape, &checkpoint.model)?;
+    }
+    Ok((model, tape))
+}
+
+/// Seconds of one sample and time unit.
+fn time_unit(config: &Config, test: &Test, (model, mut tape): train::Learned) -> Result<f64> {
+    let steps = (1.0 / model.dt()).ceil() as usize;
+    let start = window(config, &*model, test.frames.slice(s![..1, .., .., .., ..]));
     let mut result = Ok(());
-    let time = seconds(|| result = model.predict(&mut tape, &mut start.clone(), steps, |_, _| Ok(())));
+    let time = seconds(|| result = model.predict(&mut tape, &mut start.clone(), steps, &mut |_, _| Ok(())));
     match result {
-        Ok(()) | Err(Error::BlowUp { .. }) => Ok(time),
+        Ok(()) | Err(Error::BlowUp { .. }) => Ok(time / (steps as f64 * model.dt())),
         Err(error) => Err(error),
     }
 }
 
-/// Mean energy over the second half of a long free run over that of the test, and the trajectories that stay finite.
-fn long_run(
-    config: &Config,
-    data: &Data,
-    model: &TemporalStencil<Precision>,
-    tape: &mut Tape<Precision>,
-) -> Result<(f64, usize)> {
-    let past = config.data.past;
-    let steps = (config.evaluate.long / config.data.dt).round() as usize;
-    let every = (1.0 / config.data.dt).round() as usize;
-    let (mut sum, mut count, mut finite) = (0.0, 0usize, 0);
-    for sample in 0..data.test.dim().0 {
-        let frame = |t: usize| data.test.slice(s![sample, t, .., .., ..]).iter().copied().collect::<Vec<Precision>>();
-        let mut window: VecDeque<Vec<Precision>> = (past - model.window()..past).map(frame).collect();
-        let n = config.data.n;
-        let outcome = model.predict(tape, &mut window, steps, |step, state| {
-            if step.is_multiple_of(every) && 2 * step > steps {
-                let field = ndarray::ArrayView3::from_shape((2, n, n), state).expect("one sample");
-                sum += metric::kinetic_energy(field);
-                count += 1;
+/// What a long free run keeps of the statistics of the truth.
+struct Stability {
+    seed: u64,
+    /// Mean energy over that of the truth.
+    energy: f64,
+    /// Largest relative error of the mean energy of the shells `1 ..= last`, and its shell.
+    shells: (f64, usize),
+    last: usize,
+    /// Trajectories that stay finite, of all.
+    finite: [usize; 2],
+}
+
+/// Energy and spectrum over the second half of free runs from the starts of the test, once a time unit, beside all
+/// trajectories of the data.
+fn stability(config: &Config, data: &Data, seed: u64, (model, mut tape): train::Learned) -> Result<Stability> {
+    let steps = (config.evaluate.long / model.dt()).round() as usize;
+    let unit = (1.0 / model.dt()).round().max(1.0) as usize;
+    let (n, samples) = (config.data.n, data.test.frames.dim().0);
+    let (mut mean, mut finite) = (Mean::default(), 0);
+    for sample in 0..samples {
+        let mut window = window(config, &*model, data.test.frames.slice(s![sample..=sample, .., .., .., ..]));
+        let outcome = model.predict(&mut tape, &mut window, steps, &mut |step, state| {
+            if step.is_multiple_of(unit) && 2 * step > steps {
+                mean.add(ArrayView3::from_shape((2, n, n), &model.decode(state)).expect("one frame"));
             }
             Ok(())
         });
@@ -254,9 +263,110 @@ fn long_run(
             Err(error) => return Err(error),
         }
     }
-    let truth =
-        |frames: &Array5<Precision>| frames.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / frames.len() as f64;
-    Ok((sum / count.max(1) as f64 / truth(&data.test), finite))
+    let mut truth = Mean::default();
+    let every = (0.5 / config.data.dt).round().max(1.0) as isize;
+    for frames in [&data.train, &data.valid, &data.test.frames] {
+        for trajectory in frames.slice(s![.., ..;every, .., .., ..]).outer_iter() {
+            trajectory.outer_iter().for_each(|frame| truth.add(frame));
+        }
+    }
+    // Shells whose modes all lie below the Nyquist mode.
+    let last = 12.min(n / 2 - 1);
+    let errors = mean.spectrum().into_iter().zip(truth.spectrum()).map(|(e, t)| (e / t - 1.0).abs());
+    let errors = errors.enumerate().skip(1).take(last).map(|(k, e)| (e, k));
+    Ok(Stability {
+        seed,
+        energy: mean.energy() / truth.energy(),
+        shells: errors.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::NAN, 0)),
+        last,
+        finite: [finite, samples],
+    })
+}
+
+pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
+    let Experiment { config, out, threads, json, quiet } = experiment;
+    let data = data::read(config)?;
+    let runs = experiment.trained()?;
+    let parameters = train::model(config, 0, 1)?.1.parameters().len();
+    let results = Results::of(config, &data.test, &runs, *threads)?;
+    let title = |config: &Config, name: &str| {
+        format!("{name}: {} trajectories, {} cells, {parameters} parameters", config.data.test, config.data.n)
+    };
+    let table = results.table(title(config, &config.name))?;
+    let mut others = Vec::new();
+    for flow in &config.evaluate.flows {
+        let other = config.on(flow)?;
+        let test = data::test_alone(&other, *threads, *quiet)?;
+        let table = Results::of(&other, &test, &runs, *threads)?.table(title(&other, &flow.name))?;
+        others.push((&flow.name, table));
+    }
+    let mut stable = Vec::new();
+    if config.evaluate.long > 0.0 {
+        for (seed, _, checkpoint) in &runs {
+            stable.push(stability(config, &data, *seed, load(config, Some((*seed, checkpoint)), *threads)?)?);
+        }
+    }
+
+    let path = out.join("evaluation.json");
+    let values = json!({
+        "table": table.json(),
+        "parameters": parameters,
+        "flows": others.iter().map(|(name, table)| json!({"name": name, "table": table.json()})).collect::<Vec<_>>(),
+        "stability": stable.iter().map(Stability::json).collect::<Vec<_>>(),
+    });
+    std::fs::write(&path, format!("{values:#}\n")).map_err(|e| Error::io(&path, e))?;
+    let (cost, spectra) = (cost_figure(&results.rows), spectrum_figure(&results.rows, &results.reference));
+    cost.save(out.join("horizon_cost.png"))?;
+    spectra.save(out.join("spectrum.png"))?;
+    let mut report = Report::new(format!("{}: learned beside classical solvers", config.name));
+    report.table(&table);
+    report.figure(&cost, "Correlation time T80 against seconds a time unit of one sample on one thread.")?;
+    report.figure(&spectra, "Energy of shells at the end of the test, mean over trajectories.")?;
+    for (name, table) in &others {
+        report.heading(&format!("Not trained on: {name}"));
+        report.table(table);
+    }
+    for (seed, run, _) in &runs {
+        report.heading(&format!("Training of seed {seed}"));
+        report.curves(&metrics::read(&run.metrics())?)?;
+    }
+    if let Some((_, run, _)) = runs.first() {
+        report.provenance(run)?;
+    }
+    report.save(&out.join("report.html"))?;
+    if *json {
+        return print.line(values);
+    }
+    print.line(table.text())?;
+    for (_, table) in &others {
+        print.line(table.text())?;
+    }
+    for stability in &stable {
+        print.line(format_args!("free run over {} time units, {}", config.evaluate.long, stability.text()))?;
+    }
+    print.line(out.join("report.html").display())
+}
+
+impl Stability {
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "seed": self.seed,
+            "energy": self.energy,
+            "spectrum_error": self.shells.0,
+            "shell": self.shells.1,
+            "finite": self.finite[0],
+            "trajectories": self.finite[1],
+        })
+    }
+
+    fn text(&self) -> String {
+        let Self { seed, energy, shells: (error, shell), last, finite: [finite, all] } = self;
+        format!(
+            "seed {seed}: {finite} of {all} trajectories finite, mean energy {energy:.3} of the truth's, spectrum within \
+             {:.1} % for k <= {last} (worst at k = {shell})",
+            100.0 * error
+        )
+    }
 }
 
 fn cost_figure(rows: &[Row]) -> Figure {
@@ -265,6 +375,7 @@ fn cost_figure(rows: &[Row]) -> Figure {
         (Kind::Volumes, "finite volumes", Symbol::Circle),
         (Kind::Spectral, "spectral", Symbol::Circle),
         (Kind::Insertion, "spectral, truth inserted", Symbol::Square),
+        (Kind::Base, "base without correction", Symbol::Circle),
         (Kind::Learned, "learned", Symbol::Square),
     ] {
         let of: Vec<&Row> = rows.iter().filter(|r| r.kind == kind).collect();

@@ -1,4 +1,4 @@
-//! Kolmogorov flow: learned interpolation on coarse staggered cells.
+//! Kolmogorov flow: learned interpolation on coarse staggered cells, and learned corrections of coarse solvers.
 
 mod classical;
 mod config;
@@ -24,12 +24,15 @@ struct Experiment {
     threads: usize,
     /// Results as JSON.
     json: bool,
+    /// No progress.
+    quiet: bool,
 }
 
 impl Experiment {
     fn open(common: &Common) -> Result<Self> {
         let config = Config::load(&common.config, &common.set)?;
-        Ok(Self { out: common.folder(&config.name), threads: common.threads(), json: common.json, config })
+        let (out, threads) = (common.folder(&config.name), common.threads());
+        Ok(Self { config, out, threads, json: common.json, quiet: common.quiet })
     }
 
     /// Folder and best checkpoint (the latest, if there was no validation) of every trained seed.
@@ -53,7 +56,7 @@ pub fn make_data(common: &Common, print: Printer) -> Result<()> {
 
 /// Trains one model for each seed.
 pub fn train(common: &Common, request: &Request, print: Printer) -> Result<()> {
-    let Experiment { config, out, threads, json } = Experiment::open(common)?;
+    let Experiment { config, out, threads, json, quiet } = Experiment::open(common)?;
     let data = data::read(&config)?;
     let trainings = Trainings {
         request,
@@ -63,12 +66,11 @@ pub fn train(common: &Common, request: &Request, print: Printer) -> Result<()> {
         schedule: &config.training,
         best: (config.data.valid > 0).then_some("decorrelation"),
         command: &format!("temporal_stencil train {} --out {}", common.config.display(), out.display()),
-        quiet: common.quiet,
+        quiet,
     };
     let method = |seed| train::Training::new(&config, &data, seed, threads);
     let ensemble = trainings.run(&Interrupt::install()?, print, method, |method, _, _| {
-        let (model, tape) = method.parts();
-        evaluate::horizons(&config, &data, model, tape)
+        evaluate::horizons(&config, &data.test, method.parts())
     })?;
     command::print_ensemble(&ensemble, &config.name, json, print)
 }

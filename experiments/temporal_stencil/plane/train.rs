@@ -10,12 +10,12 @@ use parseval::run::seed;
 use parseval::run::tensor_file::{Tensor, TensorFile, Tensors};
 use parseval::run::training::{Scalars, Train};
 use parseval::stencil::plane::training::{Trainer, unroll};
-use parseval::stencil::plane::{FiniteVolume, Symmetry, TemporalStencil, metric};
+use parseval::stencil::plane::{Correction, FiniteVolume, LearnedSolver, Symmetry, TemporalStencil, metric};
 use parseval::{Error, Result};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::config::Config;
+use super::config::{Config, Model};
 use super::data::Data;
 
 /// Single precision: the errors of a coarse model are far above its round-off.
@@ -32,11 +32,21 @@ pub struct Training<'a> {
     trainer: Trainer<Precision>,
 }
 
+/// A learned solver with its parameters.
+pub type Learned = (Box<dyn LearnedSolver<Precision>>, Tape<Precision>);
+
 /// The model of a configuration with the initial parameters of a seed, and its tape.
-pub fn model(config: &Config, run_seed: u64, threads: usize) -> Result<(TemporalStencil<Precision>, Tape<Precision>)> {
-    let solver = FiniteVolume::plan(&config.flow, config.data.n, config.data.dt)?;
+pub fn model(config: &Config, run_seed: u64, threads: usize) -> Result<Learned> {
     let (mut parameters, mut rng) = (Parameters::new(), seed::stream(run_seed, "parameters", 0));
-    let model = TemporalStencil::new(&config.model, solver, &mut parameters, &mut rng)?;
+    let model: Box<dyn LearnedSolver<Precision>> = match &config.model {
+        Model::Interpolation(model) => {
+            let solver = FiniteVolume::plan(&config.flow, config.data.n, config.data.dt)?;
+            Box::new(TemporalStencil::new(model, solver, &mut parameters, &mut rng)?)
+        }
+        Model::Correction(model) => {
+            Box::new(Correction::new(model, &config.flow, config.data.n, threads, &mut parameters, &mut rng)?)
+        }
+    };
     Ok((model, Tape::new(parameters, threads)?))
 }
 
@@ -52,29 +62,48 @@ pub fn load(tape: &mut Tape<Precision>, file: &TensorFile) -> Result<()> {
     })
 }
 
-/// Frames `[sample, time, 2, n, n]`, `every` steps apart, beginning with the present: frame `past - 1` of `truth`.
-pub fn predict(
-    model: &TemporalStencil<Precision>,
-    tape: &mut Tape<Precision>,
+/// Window of states that ends with the present, frame `past - 1` of `truth: [sample, time, 2, n, n]`.
+pub fn window(
+    config: &Config,
+    model: &dyn LearnedSolver<Precision>,
     truth: ArrayView5<Precision>,
-    past: usize,
+) -> VecDeque<Vec<Precision>> {
+    let state = |t: usize| {
+        let frame: Vec<Precision> = truth.slice(s![.., t, .., .., ..]).iter().copied().collect();
+        model.encode(&frame)
+    };
+    (config.data.past - model.window()..config.data.past).map(state).collect()
+}
+
+/// Predicted frames `[sample, time, 2, n, n]`, `every` frames of the data apart, beginning with the present.
+pub fn predict(
+    config: &Config,
+    (model, tape): (&dyn LearnedSolver<Precision>, &mut Tape<Precision>),
+    truth: ArrayView5<Precision>,
     (frames, every): (usize, usize),
 ) -> Result<Array5<Precision>> {
     let (samples, _, _, n, _) = truth.dim();
-    let frame = |t: usize| truth.slice(s![.., t, .., .., ..]).iter().copied().collect::<Vec<Precision>>();
-    let mut window: VecDeque<Vec<Precision>> = (past - model.window()..past).map(frame).collect();
+    let every = every / config.model.stride(&config.data);
     let mut result = Array5::zeros((samples, frames, 2, n, n));
     let mut keep = |t: usize, state: &[Precision]| {
-        result.slice_mut(s![.., t, .., .., ..]).iter_mut().zip(state).for_each(|(to, &from)| *to = from);
+        let frame = model.decode(state);
+        result.slice_mut(s![.., t, .., .., ..]).iter_mut().zip(frame).for_each(|(to, from)| *to = from);
     };
-    keep(0, &frame(past - 1));
-    model.predict(tape, &mut window, (frames - 1) * every, |step, state| {
+    let mut window = window(config, model, truth);
+    keep(0, window.back().expect("the present is in the window"));
+    model.predict(tape, &mut window, (frames - 1) * every, &mut |step, state| {
         if step.is_multiple_of(every) {
             keep(step / every, state);
         }
         Ok(())
     })?;
     Ok(result)
+}
+
+/// Frames of the data between compared ones, about `spacing` apart: whole steps of the model.
+pub fn every(config: &Config, spacing: f64) -> usize {
+    let stride = config.model.stride(&config.data);
+    (spacing / (stride as f64 * config.data.dt)).round().max(1.0) as usize * stride
 }
 
 impl<'a> Training<'a> {
@@ -84,30 +113,31 @@ impl<'a> Training<'a> {
         Ok(Self { config: config.clone(), seed: run_seed, data, trainer })
     }
 
-    pub fn parts(&mut self) -> (&TemporalStencil<Precision>, &mut Tape<Precision>) {
+    pub fn parts(&mut self) -> (&dyn LearnedSolver<Precision>, &mut Tape<Precision>) {
         self.trainer.parts()
     }
 
-    /// Random windows of consecutive frames, `[batch, 2, n, n]` each.
+    /// Random windows of frames a step of the model apart, `[batch, 2, n, n]` each.
     fn windows(&self, step: u64, frames: usize) -> Vec<Vec<Precision>> {
-        let Config { flow, unroll, data, .. } = &self.config;
+        let Config { flow, unroll, data, model, .. } = &self.config;
+        let stride = model.stride(data);
         let mut rng = seed::stream(self.seed, "windows", step);
         let (samples, times, ..) = self.data.train.dim();
         let len = 2 * data.n * data.n;
         let mut result = vec![vec![0.0; unroll.batch * len]; frames];
         let train = self.data.train.as_slice().expect("read in standard layout");
         for window in 0..unroll.batch {
-            let (sample, first) = (rng.random_range(0..samples), rng.random_range(0..=times - frames));
+            let (sample, first) = (rng.random_range(0..samples), rng.random_range(0..times - (frames - 1) * stride));
             let symmetry = match unroll.augment {
                 true => Symmetry::random(flow, data.n, &mut rng),
                 false => Symmetry::default(),
             };
             for (t, frame) in result.iter_mut().enumerate() {
-                let from = &train[(sample * times + first + t) * len..][..len];
+                let from = &train[(sample * times + first + t * stride) * len..][..len];
                 symmetry.apply(data.n, from, &mut frame[window * len..][..len]);
             }
         }
-        let past = self.config.model.history.map_or(0, |h| h.window - 1);
+        let past = model.window() - 1;
         if unroll.noise > 0.0 {
             for x in result[..past].iter_mut().flatten() {
                 let noise: f64 = StandardNormal.sample(&mut rng);
@@ -125,8 +155,10 @@ impl Train for Training<'_> {
 
     fn step(&mut self, step: u64) -> Result<Scalars> {
         let unrolled = unroll(&self.config.unroll.curriculum, step, self.config.training.steps)?;
-        let window = self.config.model.history.map_or(1, |h| h.window);
+        let window = self.config.model.window();
         let frames = self.windows(step, window + unrolled);
+        let (model, _) = self.trainer.parts();
+        let frames: Vec<_> = frames.iter().map(|frame| model.encode(frame)).collect();
         let rate = self.config.rate.at(step, self.config.training.steps);
         let report = self.trainer.step(&frames, rate)?;
         Ok(vec![
@@ -142,14 +174,12 @@ impl Train for Training<'_> {
         if self.config.data.valid == 0 {
             return Ok(Scalars::new());
         }
-        let (past, dt) = (self.config.data.past, self.config.data.dt);
-        let every = (0.1 / dt).round().max(1.0) as usize;
-        let time = VALIDATION.min(self.config.data.time);
-        let frames = (time / (every as f64 * dt)).floor() as usize + 1;
-        let (model, tape) = self.trainer.parts();
+        let config = &self.config;
+        let (past, dt, every) = (config.data.past, config.data.dt, every(config, 0.1));
+        let frames = (VALIDATION.min(config.data.time) / (every as f64 * dt)).floor() as usize + 1;
         let truth = self.data.valid.slice(s![.., past - 1..;every as isize, .., .., ..]);
         let truth = truth.slice(s![.., ..frames, .., .., ..]);
-        let mean = match predict(model, tape, self.data.valid.view(), past, (frames, every)) {
+        let mean = match predict(config, self.trainer.parts(), self.data.valid.view(), (frames, every)) {
             Ok(prediction) => metric::correlations(prediction.view(), truth)?.mean().unwrap_or(0.0),
             Err(Error::BlowUp { .. }) => 0.0,
             Err(error) => return Err(error),

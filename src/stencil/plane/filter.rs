@@ -68,6 +68,11 @@ impl StaggeredFilter {
         Ok(Self { coarse: Transform::plan(&Grid::cube(2, n, flow.length)?), modes, n, fine })
     }
 
+    /// Cells along an axis.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
     /// Staggered velocity `[2, n, n]` of a half spectrum of the vorticity, `[fine, fine / 2 + 1]`, unscaled.
     ///
     /// # Errors

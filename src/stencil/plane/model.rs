@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::history::Features;
+use super::learned::{self, LearnedSolver};
 use super::tower::Tower;
 use super::{FiniteVolume, Stencil};
 use crate::autodiff::{Parameters, Tape, Var};
@@ -130,11 +131,6 @@ impl<T: Real> TemporalStencil<T> {
         &self.solver
     }
 
-    /// Frames that a rollout begins with; the last of them is the initial state.
-    pub fn window(&self) -> usize {
-        self.config.history.map_or(1, |h| h.window)
-    }
-
     /// Records the logits of the next `bundle` steps from a window of frames, oldest first.
     ///
     /// # Errors
@@ -145,18 +141,55 @@ impl<T: Real> TemporalStencil<T> {
         self.tower.record(tape, x)
     }
 
-    /// Records `steps` steps from a window of frames, `[batch, 2, n, n]` each, and gives their results. `between` may
-    /// replace a state before the next step, such as by a copy that no derivative goes through.
-    ///
-    /// # Errors
-    ///
-    /// As [`TemporalStencil::logits`].
-    pub fn rollout(
+    /// Whether the tower is evaluated before a step, and the slice that the step takes; none for zero logits.
+    fn turn(&self, step: usize) -> (bool, Option<usize>) {
+        match self.config.indexing {
+            Indexing::Correct => (step.is_multiple_of(self.config.bundle), Some(step % self.config.bundle)),
+            Indexing::AsReleased => match step % 32 {
+                early if early < 4 => (false, None),
+                late => ((late - 4).is_multiple_of(5), Some(((late - 4) % 5).min(3))),
+            },
+        }
+    }
+
+    fn zeros(&self, tape: &mut Tape<T>, state: Var) -> Result<Var> {
+        let (batch, n) = (tape.shape(state)[0], self.solver.n());
+        let shape = [batch, self.config.stencil.cells.logits(), n, n];
+        tape.constant(&shape, &vec![T::zero(); shape.iter().product()])
+    }
+}
+
+impl<T: Real> LearnedSolver<T> for TemporalStencil<T> {
+    fn state(&self) -> [usize; 3] {
+        [2, self.solver.n(), self.solver.n()]
+    }
+
+    fn dt(&self) -> f64 {
+        self.solver.dt()
+    }
+
+    fn window(&self) -> usize {
+        self.config.history.map_or(1, |h| h.window)
+    }
+
+    /// Multiplications and additions of convolutions and features, shared out over the bundle, of stencils and transforms.
+    fn flops(&self) -> f64 {
+        let points = (self.solver.n() * self.solver.n()) as f64;
+        let features = features(&self.config).expect("was checked when the model was made");
+        let logits = self.config.stencil.cells.logits();
+        let history = 4.0 * features.weights.len() as f64;
+        let per_bundle = (self.tower.flops() + history) * points / self.config.bundle as f64;
+        // Logits times differences, running sums of two patches; fluxes; two complex transforms of n^2 points.
+        let stencil = (2 * logits + 2 * 4 * self.config.stencil.cells.count() + 40) as f64 * points;
+        per_bundle + stencil + self.solver.implicit_flops()
+    }
+
+    fn rollout(
         &self,
         tape: &mut Tape<T>,
         window: &[Var],
         steps: usize,
-        mut between: impl FnMut(&mut Tape<T>, usize, Var) -> Result<Var>,
+        between: &mut dyn FnMut(&mut Tape<T>, usize, Var) -> Result<Var>,
     ) -> Result<Vec<Var>> {
         let mut frames: VecDeque<Var> = window.iter().copied().collect();
         let (mut results, mut logits) = (Vec::with_capacity(steps), None);
@@ -180,36 +213,12 @@ impl<T: Real> TemporalStencil<T> {
         Ok(results)
     }
 
-    /// Whether the tower is evaluated before a step, and the slice that the step takes; none for zero logits.
-    fn turn(&self, step: usize) -> (bool, Option<usize>) {
-        match self.config.indexing {
-            Indexing::Correct => (step.is_multiple_of(self.config.bundle), Some(step % self.config.bundle)),
-            Indexing::AsReleased => match step % 32 {
-                early if early < 4 => (false, None),
-                late => ((late - 4).is_multiple_of(5), Some(((late - 4) % 5).min(3))),
-            },
-        }
-    }
-
-    fn zeros(&self, tape: &mut Tape<T>, state: Var) -> Result<Var> {
-        let (batch, n) = (tape.shape(state)[0], self.solver.n());
-        let shape = [batch, self.config.stencil.cells.logits(), n, n];
-        tape.constant(&shape, &vec![T::zero(); shape.iter().product()])
-    }
-
-    /// Makes `steps` steps from a window `[window, batch, 2, n, n]` of frames, oldest first, which moves along; calls
-    /// `observe(step, state)` after each, `step` from 1. Any number of steps; the tape holds one bundle at a time.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Shape`] if the window has not whole frames, [`Error::BlowUp`] with the step after which a value is not
-    /// finite, or the error of `observe`.
-    pub fn predict(
+    fn predict(
         &self,
         tape: &mut Tape<T>,
         window: &mut VecDeque<Vec<T>>,
         steps: usize,
-        mut observe: impl FnMut(usize, &[T]) -> Result<()>,
+        observe: &mut dyn FnMut(usize, &[T]) -> Result<()>,
     ) -> Result<()> {
         if window.len() != self.window() {
             return Err(Error::parameter("frames of the window", window.len(), format!("must be {}", self.window())));
@@ -224,11 +233,11 @@ impl<T: Real> TemporalStencil<T> {
                 .iter()
                 .map(|frame| tape.constant(&[frame.len() / len, 2, n, n], frame))
                 .collect::<Result<_>>()?;
-            let results = self.rollout(tape, &frames, count, |_, _, state| Ok(state))?;
+            let results = self.rollout(tape, &frames, count, &mut |_, _, state| Ok(state))?;
             for (k, &result) in results.iter().enumerate() {
                 let mut frame = window.pop_front().expect("the window is not empty");
                 frame.copy_from_slice(tape.values(result));
-                self.solver.check(&frame, done + k + 1)?;
+                learned::check(&frame, len, done + k + 1, self.dt())?;
                 observe(done + k + 1, &frame)?;
                 window.push_back(frame);
             }
@@ -236,19 +245,6 @@ impl<T: Real> TemporalStencil<T> {
         }
         tape.clear();
         Ok(())
-    }
-
-    /// Floating-point operations of one step a sample, the tower shared out over its bundle: multiplications and additions
-    /// of convolutions, features, stencils and transforms.
-    pub fn flops(&self) -> f64 {
-        let points = (self.solver.n() * self.solver.n()) as f64;
-        let features = features(&self.config).expect("was checked when the model was made");
-        let logits = self.config.stencil.cells.logits();
-        let history = 4.0 * features.weights.len() as f64;
-        let per_bundle = (self.tower.flops() + history) * points / self.config.bundle as f64;
-        // Logits times differences, running sums of two patches; fluxes; two complex transforms of n^2 points.
-        let stencil = (2 * logits + 2 * 4 * self.config.stencil.cells.count() + 40) as f64 * points;
-        per_bundle + stencil + 2.0 * 5.0 * points * points.log2()
     }
 }
 
@@ -294,7 +290,7 @@ mod tests {
         let mut state = frames[3].clone();
         let workers = crate::autodiff::Workers::new(1).unwrap();
         model
-            .predict(&mut tape, &mut frames, 6, |step, predicted| {
+            .predict(&mut tape, &mut frames, 6, &mut |step, predicted| {
                 model.solver().advance(&workers, Interpolation::Linear, &mut state, 1)?;
                 // Biases times zero are zero; only signs of zeros may differ.
                 assert!(predicted.iter().zip(&state).all(|(a, b)| (a - b).abs() < 1e-14));
@@ -312,14 +308,14 @@ mod tests {
             let mut predicted = Vec::new();
             let mut rolling = window(4);
             model
-                .predict(&mut tape, &mut rolling, 10, |_, state| {
+                .predict(&mut tape, &mut rolling, 10, &mut |_, state| {
                     predicted.push(state.to_vec());
                     Ok(())
                 })
                 .unwrap();
             tape.clear();
             let frames: Vec<Var> = window(4).iter().map(|f| tape.constant(&[1, 2, 16, 16], f).unwrap()).collect();
-            let results = model.rollout(&mut tape, &frames, 10, |_, _, s| Ok(s)).unwrap();
+            let results = model.rollout(&mut tape, &frames, 10, &mut |_, _, s| Ok(s)).unwrap();
             for (result, predicted) in results.iter().zip(&predicted) {
                 assert_eq!(tape.values(*result), predicted);
             }
@@ -344,7 +340,7 @@ mod tests {
         let mut value = |h: f64, gradient: bool| {
             tape.parameters_mut().theta_mut().iter_mut().zip(&direction).for_each(|(w, d)| *w += h * d);
             let frames: Vec<Var> = window(4).iter().map(|f| tape.constant(&[1, 2, 16, 16], f).unwrap()).collect();
-            let results = model.rollout(&mut tape, &frames, 6, |_, _, s| Ok(s)).unwrap();
+            let results = model.rollout(&mut tape, &frames, 6, &mut |_, _, s| Ok(s)).unwrap();
             let target = tape.constant(&[1, 2, 16, 16], &vec![0.1; 512]).unwrap();
             let loss = crate::nn::mean_square(&mut tape, *results.last().unwrap(), target).unwrap();
             let loss_value = tape.scalar(loss).unwrap();
@@ -366,11 +362,11 @@ mod tests {
     #[test]
     fn windows_of_another_length_and_blow_ups_are_named() {
         let (model, mut tape) = model(&small());
-        let error = model.predict(&mut tape, &mut window(3), 1, |_, _| Ok(())).unwrap_err().to_string();
+        let error = model.predict(&mut tape, &mut window(3), 1, &mut |_, _| Ok(())).unwrap_err().to_string();
         assert_eq!(error, "frames of the window = 3 is not allowed: must be 4");
         let mut wild: VecDeque<Vec<f64>> =
             window(4).into_iter().map(|f| f.iter().map(|x| 1e200 * x).collect()).collect();
-        let error = model.predict(&mut tape, &mut wild, 5, |_, _| Ok(())).unwrap_err();
+        let error = model.predict(&mut tape, &mut wild, 5, &mut |_, _| Ok(())).unwrap_err();
         assert!(matches!(error, Error::BlowUp { sample: 0, step: 1, .. }), "{error}");
     }
 }

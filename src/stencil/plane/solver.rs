@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::interpolation::Cells;
 use super::kernel::{self, Bars, Constants, Kernel, Scheme};
+use super::learned;
 use crate::autodiff::{Cotangent, Operation, Record, Tape, Tensor, Var, Workers};
 use crate::error::{Error, Result};
 use crate::field::Real;
@@ -232,22 +233,7 @@ impl<T: Real> FiniteVolume<T> {
                 sample.copy_from_slice(next);
             }
         });
-        self.check(state, steps)
-    }
-
-    /// Fails if a value of samples `[2, n, n]` is not finite.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::BlowUp`] with the number of steps and their time.
-    pub fn check(&self, state: &[T], steps: usize) -> Result<()> {
-        match state.iter().position(|x| !x.is_finite()) {
-            Some(index) => {
-                let t = steps as f64 * self.dt;
-                Err(Error::BlowUp { sample: index / self.sample_len(), step: steps, t })
-            }
-            None => Ok(()),
-        }
+        learned::check(state, len, steps, self.dt)
     }
 
     /// Records a step without learned values.
@@ -291,6 +277,22 @@ impl<T: Real> FiniteVolume<T> {
     /// If a length does not fit.
     pub fn step_learned(&self, stencil: Stencil, state: &[T], logits: &[T], next: &mut [T]) {
         self.kernel.step(stencil.scheme(), state, logits, next);
+    }
+
+    /// Floating-point operations of a step of one sample without learned values: four fluxes and their differences, then
+    /// [`FiniteVolume::implicit_flops`].
+    pub fn flops(&self, interpolation: Interpolation) -> f64 {
+        let flux = match interpolation {
+            Interpolation::Linear => 5.0,
+            Interpolation::VanLeer => 22.0,
+        };
+        (self.n * self.n) as f64 * (4.0 * flux + 20.0) + self.implicit_flops()
+    }
+
+    /// Those of projection and diffusion: two complex transforms.
+    pub fn implicit_flops(&self) -> f64 {
+        let points = (self.n * self.n) as f64;
+        2.0 * 5.0 * points * points.log2()
     }
 
     /// Lanes of the vectors that the plan works in.

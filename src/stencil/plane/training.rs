@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::model::TemporalStencil;
+use super::learned::{self, LearnedSolver};
 use crate::autodiff::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::field::Real;
@@ -58,7 +58,7 @@ pub fn unroll(stages: &[Stage], step: u64, steps: u64) -> Result<usize> {
 /// What a training step gave.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
-    /// `1/2 |c - truth|^2` a point, mean over steps and samples.
+    /// Mean square of the error of the state, over steps, samples, components and points.
     pub loss: f64,
     /// Norm of the gradient before it was clipped.
     pub gradient_norm: f64,
@@ -66,7 +66,7 @@ pub struct StepReport {
 
 /// A model in training.
 pub struct Trainer<T: Real> {
-    model: TemporalStencil<T>,
+    model: Box<dyn LearnedSolver<T>>,
     tape: Tape<T>,
     optimizer: Box<dyn Optimizer<T>>,
     mode: GradientMode,
@@ -80,7 +80,7 @@ impl<T: Real> Trainer<T> {
     ///
     /// [`Error::Parameter`] for constants of the optimiser, or a limit, out of range.
     pub fn new(
-        model: TemporalStencil<T>,
+        model: Box<dyn LearnedSolver<T>>,
         tape: Tape<T>,
         optimizer: &OptimizerConfig,
         mode: GradientMode,
@@ -97,7 +97,7 @@ impl<T: Real> Trainer<T> {
         Ok(Self { optimizer: optimizer.build(&blocks)?, model, tape, mode, clip })
     }
 
-    /// One training step. `frames` holds `window + unroll` consecutive frames, `[batch, 2, n, n]` each: the window that the
+    /// One training step. `frames` holds `window + unroll` states of a batch, a step of the model apart: the window that the
     /// model begins with, and the truth of the steps. Nothing moves if loss or gradient are not finite.
     ///
     /// # Errors
@@ -110,9 +110,9 @@ impl<T: Real> Trainer<T> {
             return Err(Error::parameter("frames of a training step", frames.len(), rule));
         }
         let Self { model, tape, .. } = self;
-        let (n, len) = (model.solver().n(), model.solver().sample_len());
+        let shape = model.state();
         tape.clear();
-        let record = |tape: &mut Tape<T>, frame: &Vec<T>| tape.constant(&[frame.len() / len, 2, n, n], frame);
+        let record = |tape: &mut Tape<T>, frame: &Vec<T>| learned::constant(tape, shape, frame);
         let start: Vec<Var> = frames[..window].iter().map(|f| record(tape, f)).collect::<Result<_>>()?;
         let steps = frames.len() - window;
         let period = match self.mode {
@@ -120,7 +120,7 @@ impl<T: Real> Trainer<T> {
             GradientMode::Detached => 1,
             GradientMode::Truncated(steps) => steps,
         };
-        let results = model.rollout(tape, &start, steps, |tape, step, state| {
+        let results = model.rollout(tape, &start, steps, &mut |tape, step, state| {
             if !(step + 1).is_multiple_of(period) {
                 return Ok(state);
             }
@@ -136,7 +136,6 @@ impl<T: Real> Trainer<T> {
                 None => square,
             });
         }
-        // Two components: half the square of a vector is the mean square of its components.
         let loss = nn::scale(tape, sum.expect("there is a step"), 1.0 / steps as f64)?;
         tape.backward(loss)?;
         let loss = tape.scalar(loss)?;
@@ -149,8 +148,8 @@ impl<T: Real> Trainer<T> {
     }
 
     /// The model and its tape.
-    pub fn parts(&mut self) -> (&TemporalStencil<T>, &mut Tape<T>) {
-        (&self.model, &mut self.tape)
+    pub fn parts(&mut self) -> (&dyn LearnedSolver<T>, &mut Tape<T>) {
+        (&*self.model, &mut self.tape)
     }
 
     /// The optimiser, to be saved and restored.
@@ -186,7 +185,7 @@ mod tests {
     use crate::autodiff::{Parameters, Workers};
     use crate::initial::FilteredVelocity;
     use crate::stencil::plane::data::random_start;
-    use crate::stencil::plane::{FiniteVolume, Flow, Interpolation, ModelConfig, coarsen};
+    use crate::stencil::plane::{FiniteVolume, Flow, Interpolation, ModelConfig, TemporalStencil, coarsen};
 
     #[test]
     fn curricula_go_through_their_stages() {
@@ -220,9 +219,10 @@ mod tests {
         let config = ModelConfig { width: 8, layers: 2, ..ModelConfig::default() };
         let mut parameters = Parameters::new();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let model = TemporalStencil::new(&config, solver, &mut parameters, &mut rng).unwrap();
+        let model = TemporalStencil::new(&config, solver.clone(), &mut parameters, &mut rng).unwrap();
         let tape = Tape::new(parameters, 1).unwrap();
-        let mut trainer = Trainer::new(model, tape, &OptimizerConfig::default(), GradientMode::Full, 1.0).unwrap();
+        let mut trainer =
+            Trainer::new(Box::new(model), tape, &OptimizerConfig::default(), GradientMode::Full, 1.0).unwrap();
         for step in 0..150 {
             let start = step * 7 % 110;
             trainer.step(&frames[start..start + 5], 3e-3).unwrap();
@@ -232,14 +232,14 @@ mod tests {
         let mut window = [frames[60].clone()].into();
         let mut learned = 0.0;
         model
-            .predict(tape, &mut window, 20, |s, state| {
+            .predict(tape, &mut window, 20, &mut |s, state| {
                 learned += error(state, &frames[60 + s]);
                 Ok(())
             })
             .unwrap();
         let (mut state, mut plain) = (frames[60].clone(), 0.0);
         for s in 1..=20 {
-            model.solver().advance(&Workers::new(1).unwrap(), Interpolation::VanLeer, &mut state, 1).unwrap();
+            solver.advance(&Workers::new(1).unwrap(), Interpolation::VanLeer, &mut state, 1).unwrap();
             plain += error(&state, &frames[60 + s]);
         }
         assert!(learned < plain / 1.5, "learned {learned}, without model {plain}");

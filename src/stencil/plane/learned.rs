@@ -1,0 +1,78 @@
+//! What all learned solvers have in common.
+
+use std::collections::VecDeque;
+
+use crate::autodiff::{Tape, Var};
+use crate::error::{Error, Result};
+use crate::field::Real;
+
+/// A learned solver of staggered frames `[.., 2, n, n]`, whose parameters a [`Tape`] has.
+///
+/// It steps states of its own, which are the frames themselves or what [`LearnedSolver::encode`] makes of them.
+pub trait LearnedSolver<T: Real> {
+    /// Shape of the state of one sample.
+    fn state(&self) -> [usize; 3];
+
+    /// Time of a step.
+    fn dt(&self) -> f64;
+
+    /// States that a rollout begins with, a step apart; the last of them is the initial state.
+    fn window(&self) -> usize;
+
+    /// Floating-point operations of one step of one sample.
+    fn flops(&self) -> f64;
+
+    /// Records `steps` steps from a window of states, `[batch, ..]` each, oldest first, and gives their results.
+    /// `between(tape, step, state)` may replace a state before the next step, such as by a copy that no derivative goes
+    /// through.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] for another number of states, [`Error::Shape`] for states of another shape.
+    fn rollout(
+        &self,
+        tape: &mut Tape<T>,
+        window: &[Var],
+        steps: usize,
+        between: &mut dyn FnMut(&mut Tape<T>, usize, Var) -> Result<Var>,
+    ) -> Result<Vec<Var>>;
+
+    /// Makes `steps` steps from a window of states, oldest first, which moves along; calls `observe(step, state)` after
+    /// each, `step` from 1. Any number of steps; the tape is left clear.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parameter`] for another number of states, [`Error::BlowUp`] with the step after which a value is not
+    /// finite, or the error of `observe`.
+    fn predict(
+        &self,
+        tape: &mut Tape<T>,
+        window: &mut VecDeque<Vec<T>>,
+        steps: usize,
+        observe: &mut dyn FnMut(usize, &[T]) -> Result<()>,
+    ) -> Result<()>;
+
+    /// States of frames `[.., 2, n, n]`.
+    fn encode(&self, frames: &[T]) -> Vec<T> {
+        frames.to_vec()
+    }
+
+    /// Frames of states.
+    fn decode(&self, states: &[T]) -> Vec<T> {
+        states.to_vec()
+    }
+}
+
+/// Fails if a value of samples of `len` values is not finite after `step` steps of `dt`.
+pub(super) fn check<T: Real>(state: &[T], len: usize, step: usize, dt: f64) -> Result<()> {
+    match state.iter().position(|x| !x.is_finite()) {
+        Some(index) => Err(Error::BlowUp { sample: index / len, step, t: step as f64 * dt }),
+        None => Ok(()),
+    }
+}
+
+/// Records states `[batch, ..shape]`.
+pub(super) fn constant<T: Real>(tape: &mut Tape<T>, shape: [usize; 3], state: &[T]) -> Result<Var> {
+    let batch = state.len() / shape.iter().product::<usize>();
+    tape.constant(&[batch, shape[0], shape[1], shape[2]], state)
+}
