@@ -1,6 +1,6 @@
 //! How long predictions of chaotic fields stay near the truth, and whether they keep its statistics.
 
-use ndarray::{Array1, Array2, ArrayView2, ArrayView3, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayView3, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -21,74 +21,67 @@ pub fn correlation<T: Real>(prediction: ArrayView3<T>, truth: ArrayView3<T>) -> 
     }
     let (times, samples, _) = truth.dim();
     Ok(Array2::from_shape_fn((times, samples), |(t, s)| {
-        let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-        let a = prediction.index_axis(Axis(0), t);
-        let b = truth.index_axis(Axis(0), t);
-        for (a, b) in a.row(s).iter().zip(b.row(s)) {
-            let (a, b) = (a.as_f64(), b.as_f64());
-            ab += a * b;
-            aa += a * a;
-            bb += b * b;
-        }
-        let correlation = ab / (aa * bb).sqrt();
-        if correlation.is_finite() { correlation } else { 0.0 }
+        let of = |x: &T| x.as_f64();
+        cosine(prediction.slice(s![t, s, ..]).iter().map(of), truth.slice(s![t, s, ..]).iter().map(of))
     }))
 }
 
-/// First time at which the mean correlation over the samples falls below `threshold`, with linear interpolation between
-/// frames. Frame `i` is at time `(i + 1) dt`, and the start has correlation `start`. The last time if it never falls.
-pub fn duration(correlation: ArrayView2<f64>, start: f64, threshold: f64, dt: f64) -> f64 {
-    let samples: Vec<usize> = (0..correlation.ncols()).collect();
-    duration_of(correlation, &samples, start, threshold, dt)
+/// `<a, b> / (|a| |b|)`, zero if that is not finite.
+pub(super) fn cosine(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> f64 {
+    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    for (a, b) in a.zip(b) {
+        ab += a * b;
+        aa += a * a;
+        bb += b * b;
+    }
+    let cosine = ab / (aa * bb).sqrt();
+    if cosine.is_finite() { cosine } else { 0.0 }
 }
 
-fn duration_of(correlation: ArrayView2<f64>, samples: &[usize], start: f64, threshold: f64, dt: f64) -> f64 {
-    if start < threshold {
-        return 0.0;
-    }
-    let mut before = start;
-    for (i, row) in correlation.rows().into_iter().enumerate() {
-        let mean = samples.iter().map(|&s| row[s]).sum::<f64>() / samples.len() as f64;
-        if mean < threshold {
-            return dt * (i as f64 + (before - threshold) / (before - mean));
+/// First time at which a curve falls below a threshold, by linear interpolation between `times`; the last time if it does
+/// not, and the first if it begins below.
+///
+/// # Panics
+///
+/// If the curve has another length than the times.
+pub fn horizon(times: &[f64], curve: &[f64], threshold: f64) -> f64 {
+    assert_eq!(times.len(), curve.len(), "horizon: times and curve");
+    match curve.iter().position(|&c| c < threshold) {
+        Some(0) => times[0],
+        Some(k) => {
+            let (before, after) = (curve[k - 1], curve[k]);
+            times[k - 1] + (times[k] - times[k - 1]) * (before - threshold) / (before - after)
         }
-        before = mean;
+        None => times.last().copied().unwrap_or(0.0),
     }
-    dt * correlation.nrows() as f64
 }
 
-/// A [`duration`] with its 90 % interval over the choice of samples.
+/// A [`horizon`] with its 90 % interval over the choice of samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Duration {
-    /// The value of all samples.
-    pub value: f64,
+pub struct Horizon {
+    /// Of the mean over all samples.
+    pub time: f64,
     /// 5th percentile.
     pub low: f64,
     /// 95th percentile.
     pub high: f64,
 }
 
-/// [`duration`] with a bootstrap interval: `resamples` times as many samples are drawn with replacement.
-pub fn bootstrap(
-    correlation: ArrayView2<f64>,
-    start: f64,
-    threshold: f64,
-    dt: f64,
-    resamples: usize,
-    seed: u64,
-) -> Duration {
-    let value = duration(correlation, start, threshold, dt);
-    let n = correlation.ncols();
+/// [`horizon`] of the mean over samples of `curves: [time, sample]`, with a bootstrap interval: `resamples` times as many
+/// samples are drawn with replacement.
+pub fn horizon_of_mean(times: &[f64], curves: ArrayView2<f64>, threshold: f64, resamples: usize, seed: u64) -> Horizon {
+    let samples = curves.ncols();
+    let of = |chosen: &[usize]| {
+        let mean = |row: ArrayView1<f64>| chosen.iter().map(|&s| row[s]).sum::<f64>() / samples as f64;
+        horizon(times, &curves.rows().into_iter().map(mean).collect::<Vec<f64>>(), threshold)
+    };
+    let time = of(&(0..samples).collect::<Vec<usize>>());
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut draws: Vec<f64> = (0..resamples)
-        .map(|_| {
-            let samples: Vec<usize> = (0..n).map(|_| rng.random_range(0..n)).collect();
-            duration_of(correlation, &samples, start, threshold, dt)
-        })
-        .collect();
+    let mut draws: Vec<f64> =
+        (0..resamples).map(|_| of(&(0..samples).map(|_| rng.random_range(0..samples)).collect::<Vec<_>>())).collect();
     draws.sort_by(f64::total_cmp);
-    let at = |part: f64| draws.get((part * draws.len() as f64) as usize).copied().unwrap_or(value);
-    Duration { value, low: at(0.05), high: at(0.95) }
+    let at = |part: f64| draws.get((part * resamples.saturating_sub(1) as f64).round() as usize).copied();
+    Horizon { time, low: at(0.05).unwrap_or(time), high: at(0.95).unwrap_or(time) }
 }
 
 /// Mean energy `|u_hat_m|^2 / 2` of the modes `m = 0 ..= n / 2` of periodic rows of `n` points, `u_hat` with the factor
@@ -137,23 +130,26 @@ mod tests {
     }
 
     #[test]
-    fn the_crossing_is_interpolated() {
-        let falling = array![[0.9, 0.9], [0.7, 0.7], [0.1, 0.3]];
-        // From 1 to 0.9 to 0.7: 0.8 is crossed halfway between the times 2 and 4.
-        assert!((duration(falling.view(), 1.0, 0.8, 2.0) - 3.0).abs() < 1e-14);
-        assert_eq!(duration(falling.view(), 1.0, 0.05, 2.0), 6.0);
-        assert_eq!(duration(falling.view(), 0.7, 0.8, 2.0), 0.0);
-        assert!((duration(falling.view(), 1.0, 0.95, 2.0) - 1.0).abs() < 1e-14);
+    fn horizons_are_interpolated_between_times() {
+        let times = [0.0, 1.0, 2.0, 3.0];
+        // A few roundings.
+        assert!((horizon(&times, &[1.0, 0.9, 0.7, 0.2], 0.8) - 1.5).abs() < 1e-14);
+        assert_eq!(horizon(&times, &[1.0, 0.9, 0.85, 0.81], 0.8), 3.0);
+        assert_eq!(horizon(&times, &[0.7, 0.9, 0.85, 0.81], 0.8), 0.0);
     }
 
     #[test]
     fn the_interval_holds_the_value_and_vanishes_for_equal_samples() {
-        let equal = array![[0.9, 0.9, 0.9], [0.5, 0.5, 0.5]];
-        let found = bootstrap(equal.view(), 1.0, 0.8, 1.0, 200, 0);
-        assert!((found.low - found.value).abs() < 1e-14 && (found.high - found.value).abs() < 1e-14);
+        let equal = array![[1.0, 1.0], [0.9, 0.9], [0.5, 0.5]];
+        let found = horizon_of_mean(&[0.0, 1.0, 2.0], equal.view(), 0.8, 200, 0);
+        // Means of equal numbers, up to round-off.
+        assert!((found.low - found.time).abs() < 1e-14 && (found.high - found.time).abs() < 1e-14);
+        let times: Vec<f64> = (0..20).map(f64::from).collect();
         let mixed = Array2::from_shape_fn((20, 16), |(t, s)| 1.0 - t as f64 * (0.02 + 0.004 * s as f64));
-        let found = bootstrap(mixed.view(), 1.0, 0.8, 1.0, 1000, 0);
-        assert!(found.low < found.value && found.value < found.high, "{found:?}");
+        let found = horizon_of_mean(&times, mixed.view(), 0.8, 1000, 0);
+        assert!(found.low < found.time && found.time < found.high, "{found:?}");
+        let none = horizon_of_mean(&times, mixed.view(), 0.8, 0, 0);
+        assert_eq!((none.low, none.high), (none.time, none.time));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Durations and costs of all methods, as a table and as figures.
 
-use ndarray::{Array1, Array2, Axis, s};
+use ndarray::{Array1, Array2, Axis, concatenate, s};
 use parseval::plot::{Axis as PlotAxis, Curve, Figure, HeatMap, Legend, LinePlot, Quantity, Stroke, Symbol};
 use parseval::run::command::Common;
 use parseval::run::report::Report;
@@ -8,7 +8,7 @@ use parseval::run::seeds::Statistics;
 use parseval::run::table::{Cell, Table};
 use parseval::run::{Printer, metrics};
 use parseval::stencil::line::{Base, ModelConfig};
-use parseval::stencil::metric::{Duration, bootstrap, correlation, spectrum};
+use parseval::stencil::metric::{Horizon, correlation, horizon_of_mean, spectrum};
 use parseval::{Error, Result};
 use serde_json::json;
 
@@ -21,17 +21,20 @@ use super::training::Trained;
 /// A method with what was measured of it.
 struct Scored {
     prediction: Prediction,
+    /// `[time, sample]`, from the start on.
     correlation: Array2<f64>,
-    t95: Duration,
-    t80: Duration,
+    t95: Horizon,
+    t80: Horizon,
     /// Mean relative error over the time of the test.
     error: f64,
 }
 
 fn score(config: &Config, test: &Test, prediction: Prediction) -> Result<Scored> {
-    let correlation = correlation(prediction.fields.view(), test.truth.view())?;
-    let duration =
-        |threshold| bootstrap(correlation.view(), 1.0, threshold, config.scheme.dt, config.evaluate.resamples, 0);
+    let later = correlation(prediction.fields.view(), test.truth.view())?;
+    // All begin at the truth.
+    let correlation = concatenate![Axis(0), Array2::ones((1, later.ncols())), later];
+    let times: Vec<f64> = (0..correlation.nrows()).map(|i| i as f64 * config.scheme.dt).collect();
+    let duration = |threshold| horizon_of_mean(&times, correlation.view(), threshold, config.evaluate.resamples, 0);
     let (t95, t80) = (duration(0.95), duration(0.8));
     let (mut sum, frames) = (0.0, test.truth.dim().0);
     for (p, t) in prediction.fields.axis_iter(Axis(0)).zip(test.truth.axis_iter(Axis(0))) {
@@ -48,7 +51,7 @@ fn fastest_spectral(config: &Config, test: &Test, n: usize) -> Result<Scored> {
         let next = score(config, test, pseudo_spectral(config, test, n, dt)?)?;
         if let Some(last) = best.take() {
             let near = |a: f64, b: f64| (a - b).abs() <= 0.03 * b.max(config.scheme.dt);
-            if near(last.t95.value, next.t95.value) && near(last.t80.value, next.t80.value) {
+            if near(last.t95.time, next.t95.time) && near(last.t80.time, next.t80.time) {
                 return Ok(last);
             }
         }
@@ -158,9 +161,9 @@ pub fn evaluate(common: &Common, print: Printer) -> Result<()> {
     let mean = |value: &dyn Fn(&Scored) -> f64| Statistics::of(&own.iter().map(value).collect::<Vec<_>>()).cell();
     table.row([
         Cell::Text(format!("learned, {} seeds, {parameters} parameters", own.len())),
-        mean(&|r| r.t95.value),
+        mean(&|r| r.t95.time),
         Cell::Empty,
-        mean(&|r| r.t80.value),
+        mean(&|r| r.t80.time),
         Cell::Empty,
         mean(&|r| r.error),
         Cell::Number(own[0].prediction.steps),
@@ -223,16 +226,16 @@ pub fn evaluate(common: &Common, print: Printer) -> Result<()> {
 
 fn cells(row: &Scored) -> [Cell; 9] {
     let p = &row.prediction;
-    let interval = |d: &Duration| Cell::Text(format!("{:.1} .. {:.1}", d.low, d.high));
+    let interval = |d: &Horizon| Cell::Text(format!("{:.1} .. {:.1}", d.low, d.high));
     let label = match p.blow_up {
         Some((time, count)) => format!("{} ({count} blew up, the first after {time:.1})", p.label),
         None => p.label.clone(),
     };
     [
         Cell::Text(label),
-        Cell::Number(row.t95.value),
+        Cell::Number(row.t95.time),
         interval(&row.t95),
-        Cell::Number(row.t80.value),
+        Cell::Number(row.t80.time),
         interval(&row.t80),
         if p.blow_up.is_some() { Cell::Empty } else { Cell::Number(row.error) },
         Cell::Number(p.steps),
@@ -244,7 +247,7 @@ fn cells(row: &Scored) -> [Cell; 9] {
 fn correlation_figure(config: &Config, own: &[Scored], others: &[Scored]) -> Figure {
     let mut plot = LinePlot::new(PlotAxis::new("time"), PlotAxis::new("correlation"));
     for row in own.iter().chain(others) {
-        let time: Vec<f64> = (1..=row.correlation.nrows()).map(|i| i as f64 * config.scheme.dt).collect();
+        let time: Vec<f64> = (0..row.correlation.nrows()).map(|i| i as f64 * config.scheme.dt).collect();
         let mean: Vec<f64> = row.correlation.rows().into_iter().map(|r| r.mean().unwrap_or(0.0)).collect();
         // The palette repeats; families differ by their strokes.
         let label = row.prediction.label.clone();
@@ -263,7 +266,7 @@ fn cost_figure(own: &[Scored], others: &[Scored]) -> Figure {
     let mut family = |name: &str, rows: &[Scored], symbol: Symbol, stroke: Stroke| {
         let of = |r: &&Scored| r.prediction.label.starts_with(name);
         let (x, y): (Vec<f64>, Vec<f64>) =
-            rows.iter().filter(of).map(|r| (r.prediction.seconds * 1e6, r.t80.value)).unzip();
+            rows.iter().filter(of).map(|r| (r.prediction.seconds * 1e6, r.t80.time)).unzip();
         if !x.is_empty() {
             plot = std::mem::replace(&mut plot, LinePlot::new(PlotAxis::new(""), PlotAxis::new("")))
                 .curve(Curve::new(&x, &y, name).symbol(symbol).stroke(stroke));

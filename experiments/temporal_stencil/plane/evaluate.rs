@@ -8,7 +8,8 @@ use parseval::run::report::Report;
 use parseval::run::seeds::Statistics;
 use parseval::run::table::{Cell, Table};
 use parseval::run::{Printer, RunDirectory, metrics};
-use parseval::stencil::plane::metric::{self, Horizon};
+use parseval::stencil::metric::{Horizon, horizon_of_mean};
+use parseval::stencil::plane::metric;
 use parseval::stencil::plane::{CorrectionConfig, CorrectionMode, LearnedSolver};
 use parseval::{Error, Result};
 use serde_json::json;
@@ -57,7 +58,7 @@ fn score(config: &Config, prediction: ArrayView5<Precision>, truth: ArrayView5<P
     let (_, times) = times(config);
     let correlations = metric::correlations(prediction, truth)?;
     let resamples = config.evaluate.resamples;
-    Ok([0.95, 0.8].map(|level| metric::horizon_of_mean(&times, correlations.view(), level, resamples, 0)))
+    Ok([0.95, 0.8].map(|level| horizon_of_mean(&times, correlations.view(), level, resamples, 0)))
 }
 
 /// Mean energy spectrum of the last frames.
@@ -144,9 +145,8 @@ impl Results {
             add(Kind::Insertion, classical::insertion(config, test, setup, threads)?)?;
         }
         if let Model::Correction(model) = &config.model {
-            // A head of zero corrects by nothing.
             let mut base = config.clone();
-            base.model = Model::Correction(CorrectionConfig { mode: CorrectionMode::Parallel, head: 0.0, ..*model });
+            base.model = Model::Correction(CorrectionConfig { mode: CorrectionMode::Without, ..*model });
             add(Kind::Base, learned(&base, test, "base without correction", None, threads)?)?;
         }
         for (seed, _, checkpoint) in runs {

@@ -15,7 +15,7 @@ use crate::field::Real;
 use crate::nn;
 use crate::spectral::layout::Dealias;
 
-/// Where the network of a correction stands; `S` is the coarse solver, `N` the network.
+/// Where the network of a correction stands; `S` is the coarse solver over an interval, `N` the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CorrectionMode {
@@ -26,6 +26,8 @@ pub enum CorrectionMode {
     /// `S(c) + N(S(c))`.
     #[default]
     SequentialWithBypass,
+    /// `S(c)`: the solver alone, for comparison.
+    Without,
 }
 
 /// The solver that is corrected.
@@ -177,6 +179,7 @@ impl<T: Real> Correction<T> {
                 let correction = self.network(tape, step)?;
                 nn::add(tape, step, correction)
             }
+            CorrectionMode::Without => Ok(step),
         }
     }
 
@@ -215,13 +218,15 @@ impl<T: Real> LearnedSolver<T> for Correction<T> {
     }
 
     fn flops(&self) -> f64 {
-        let solver = match &self.coarse {
-            Coarse::Volumes { solver, .. } => {
-                self.config.steps as f64 * solver.flops(Interpolation::VanLeer) + solver.implicit_flops()
+        let (steps, is_corrected) = (self.config.steps as f64, self.config.mode != CorrectionMode::Without);
+        let network = if is_corrected { self.tower.flops() * (self.n * self.n) as f64 } else { 0.0 };
+        match &self.coarse {
+            Coarse::Spectral(solver) => solver.flops() + network,
+            Coarse::Volumes { solver, projection } => {
+                let projection = if is_corrected { projection.implicit_flops() } else { 0.0 };
+                steps * solver.flops(Interpolation::VanLeer) + projection + network
             }
-            Coarse::Spectral(steps) => steps.flops(),
-        };
-        solver + self.tower.flops() * (self.n * self.n) as f64
+        }
     }
 
     fn rollout(

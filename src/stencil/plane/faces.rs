@@ -69,20 +69,19 @@ fn line_vjp<V: Lanes>(bar: [V; 4], axis: usize, sums: Sums<V>) {
 
 /// Linear carriers; carried values linear or limited.
 pub(super) struct Classical<V: Lanes, const LIMITED: bool> {
-    /// `dt / h`.
-    pub ratio: V::Real,
+    /// `dt / h` of each axis.
+    pub ratio: [V::Real; 2],
 }
 
 impl<V: Lanes, const LIMITED: bool> Faces<V> for Classical<V, LIMITED> {
     #[inline(always)]
     fn fluxes(&self, fields: [Points<V>; 2], _at: usize) -> [V; 4] {
-        let ratio = V::splat(self.ratio);
-        let mut fluxes = [ratio; 4];
+        let mut fluxes = [constant(0.0); 4];
         for flux in 0..4 {
             let ([carrier, across], [carried, axis]) = (CARRIER[flux], CARRIED[flux]);
             let a = mean(fields[carrier], across);
             fluxes[flux] = match LIMITED {
-                true => a * van_leer(ratio, a, line(fields[carried], axis)),
+                true => a * van_leer(V::splat(self.ratio[axis]), a, line(fields[carried], axis)),
                 false => a * mean(fields[carried], axis),
             };
         }
@@ -91,9 +90,9 @@ impl<V: Lanes, const LIMITED: bool> Faces<V> for Classical<V, LIMITED> {
 
     #[inline(always)]
     fn fluxes_vjp(&self, fields: [Points<V>; 2], _at: usize, bar: [V; 4], sums: [Sums<V>; 2]) {
-        let ratio = V::splat(self.ratio);
         for flux in 0..4 {
             let ([carrier, across], [carried, axis]) = (CARRIER[flux], CARRIED[flux]);
+            let ratio = V::splat(self.ratio[axis]);
             let a = mean(fields[carrier], across);
             let mut a_bar;
             if LIMITED {

@@ -52,17 +52,17 @@ impl Halo {
     }
 
     /// `W` points from `(i, j)` on, and their neighbours.
+    #[inline(always)]
     pub fn points<V: Lanes>(self, padded: &[V::Real], i: usize, j: usize) -> Points<V> {
         assert!(padded.len() == self.len() && i < self.n && j + V::WIDTH <= self.n);
-        // SAFETY: the index is below the length, which was checked.
-        Points { at: unsafe { padded.as_ptr().add(self.index(i, j)) }, stride: self.stride as isize }
+        Points::new(padded, self.index(i, j), self.stride)
     }
 
     /// As [`Halo::points`], to be added to.
+    #[inline(always)]
     pub fn sums<V: Lanes>(self, padded: &mut [V::Real], i: usize, j: usize) -> Sums<V> {
         assert!(padded.len() == self.len() && i < self.n && j + V::WIDTH <= self.n);
-        // SAFETY: the index is below the length, which was checked.
-        Sums { at: unsafe { padded.as_mut_ptr().add(self.index(i, j)) }, stride: self.stride as isize }
+        Sums::new(padded, self.index(i, j), self.stride)
     }
 }
 
@@ -74,6 +74,14 @@ pub(super) struct Points<V: Lanes> {
 }
 
 impl<V: Lanes> Points<V> {
+    /// `W` points from number `at` of a padded field on, whose rows are `stride` values apart.
+    #[inline(always)]
+    pub fn new(padded: &[V::Real], at: usize, stride: usize) -> Self {
+        assert!(at > stride && at + 2 * stride + 2 + V::WIDTH <= padded.len());
+        // SAFETY: the index is below the length, which was checked.
+        Self { at: unsafe { padded.as_ptr().add(at) }, stride: stride as isize }
+    }
+
     #[inline(always)]
     pub fn get(self, [dx, dy]: [isize; 2]) -> V {
         debug_assert!((-1..=2).contains(&dx) && (-1..=2).contains(&dy));
@@ -90,6 +98,14 @@ pub(super) struct Sums<V: Lanes> {
 }
 
 impl<V: Lanes> Sums<V> {
+    /// As [`Points::new`].
+    #[inline(always)]
+    pub fn new(padded: &mut [V::Real], at: usize, stride: usize) -> Self {
+        assert!(at > stride && at + 2 * stride + 2 + V::WIDTH <= padded.len());
+        // SAFETY: the index is below the length, which was checked.
+        Self { at: unsafe { padded.as_mut_ptr().add(at) }, stride: stride as isize }
+    }
+
     #[inline(always)]
     pub fn add(self, [dx, dy]: [isize; 2], value: V) {
         debug_assert!((-1..=2).contains(&dx) && (-1..=2).contains(&dy));

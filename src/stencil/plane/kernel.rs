@@ -168,8 +168,8 @@ impl<V: Lanes> Plan<V> {
             }};
         }
         match scheme {
-            Scheme::Linear => work.run(&Classical::<V, false> { ratio }),
-            Scheme::VanLeer => work.run(&Classical::<V, true> { ratio }),
+            Scheme::Linear => work.run(&Classical::<V, false> { ratio: [ratio; 2] }),
+            Scheme::VanLeer => work.run(&Classical::<V, true> { ratio: [ratio; 2] }),
             Scheme::Learned { cells: Cells::Square, limited } => learned!(16, limited),
             Scheme::Learned { cells: Cells::Band, limited } => learned!(12, limited),
             Scheme::Learned { cells: Cells::Line, limited } => learned!(4, limited),

@@ -1,12 +1,12 @@
-//! How long a prediction stays correlated with the truth, and how its energy is spread.
+//! Correlations and spectra of staggered fields; how long a prediction stays correlated is told by
+//! [`stencil::metric`](crate::stencil::metric).
 
-use ndarray::{Array1, Array2, ArrayView2, ArrayView3, ArrayView5, Axis};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use ndarray::{Array2, ArrayView3, ArrayView5, s};
 
 use crate::error::{Error, Result};
 use crate::field::{Grid, Real};
 use crate::spectral::Transform;
+use crate::stencil::metric::cosine;
 
 /// Vorticity at cell corners of a staggered field `[2, n, n]`, times the cell size:
 /// `h omega = v[i+1, j] - v[i, j] - u[i, j+1] + u[i, j]`.
@@ -17,15 +17,12 @@ pub fn corner_vorticity<T: Real>(field: ArrayView3<'_, T>) -> Array2<f64> {
 }
 
 /// Correlation `<a, b> / |a| |b|` of the corner vorticities of two staggered fields, without their means, which are
-/// zero; NaN if a value is.
+/// zero; 0 if a value is not finite.
 pub fn vorticity_correlation<T: Real>(a: ArrayView3<'_, T>, b: ArrayView3<'_, T>) -> f64 {
-    let (a, b) = (corner_vorticity(a), corner_vorticity(b));
-    let dot = |a: &Array2<f64>, b: &Array2<f64>| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
+    cosine(corner_vorticity(a).into_iter(), corner_vorticity(b).into_iter())
 }
 
-/// Correlations of frames `[sample, time, 2, n, n]` with the truth, `[sample, time]`; a frame that is not finite counts
-/// zero.
+/// Correlations `[time, sample]` of frames `[sample, time, 2, n, n]` with the truth.
 ///
 /// # Errors
 ///
@@ -35,64 +32,9 @@ pub fn correlations<T: Real>(prediction: ArrayView5<'_, T>, truth: ArrayView5<'_
         return Err(Error::shape("prediction", truth.shape(), prediction.shape()));
     }
     let (samples, times, ..) = truth.dim();
-    Ok(Array2::from_shape_fn((samples, times), |(s, t)| {
-        let of = |x: &ArrayView5<'_, T>| x.index_axis(Axis(0), s).index_axis_move(Axis(0), t).to_owned();
-        let value = vorticity_correlation(of(&prediction).view(), of(&truth).view());
-        if value.is_finite() { value } else { 0.0 }
+    Ok(Array2::from_shape_fn((times, samples), |(t, s)| {
+        vorticity_correlation(prediction.slice(s![s, t, .., .., ..]), truth.slice(s![s, t, .., .., ..]))
     }))
-}
-
-/// First time at which a correlation curve falls below a threshold, by linear interpolation between `times`; the last
-/// time if it does not, and 0 if it begins below.
-pub fn horizon(times: &[f64], correlation: &[f64], threshold: f64) -> f64 {
-    assert_eq!(times.len(), correlation.len(), "horizon: times and correlation");
-    match correlation.iter().position(|&c| c < threshold) {
-        Some(0) => 0.0,
-        Some(k) => {
-            let (before, after) = (correlation[k - 1], correlation[k]);
-            times[k - 1] + (times[k] - times[k - 1]) * (before - threshold) / (before - after)
-        }
-        None => times.last().copied().unwrap_or(0.0),
-    }
-}
-
-/// A time with its bootstrap interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Horizon {
-    /// Of the mean over all samples.
-    pub time: f64,
-    /// Lower end of the central 90 % over resampled sets of samples.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-}
-
-/// [`horizon`] of the mean of the curves `[sample, time]`, with the 5 % and 95 % points of `resamples` means over samples
-/// drawn with replacement.
-pub fn horizon_of_mean(
-    times: &[f64],
-    correlations: ArrayView2<'_, f64>,
-    threshold: f64,
-    resamples: usize,
-    seed: u64,
-) -> Horizon {
-    let samples = correlations.nrows();
-    let mean = |rows: &mut dyn Iterator<Item = usize>| {
-        let mut sum = Array1::<f64>::zeros(correlations.ncols());
-        rows.for_each(|r| sum += &correlations.row(r));
-        (sum / samples as f64).to_vec()
-    };
-    let time = horizon(times, &mean(&mut (0..samples)), threshold);
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut draws: Vec<f64> = (0..resamples)
-        .map(|_| horizon(times, &mean(&mut (0..samples).map(|_| rng.random_range(0..samples))), threshold))
-        .collect();
-    draws.sort_by(f64::total_cmp);
-    let point = |p: f64| draws.get((p * (draws.len() - 1) as f64).round() as usize).copied().unwrap_or(time);
-    if draws.is_empty() {
-        return Horizon { time, low: time, high: time };
-    }
-    Horizon { time, low: point(0.05), high: point(0.95) }
 }
 
 /// Kinetic energy `<u^2 + v^2> / 2` a unit of area.
@@ -135,29 +77,9 @@ pub fn spectrum_distance(energy: &[f64], reference: &[f64], threshold: f64) -> f
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array3, array};
+    use ndarray::Array3;
 
     use super::*;
-
-    #[test]
-    fn horizons_are_interpolated_between_frames() {
-        let times = [0.0, 1.0, 2.0, 3.0];
-        // A few roundings.
-        assert!((horizon(&times, &[1.0, 0.9, 0.7, 0.2], 0.8) - 1.5).abs() < 1e-14);
-        assert_eq!(horizon(&times, &[1.0, 0.9, 0.85, 0.81], 0.8), 3.0);
-        assert_eq!(horizon(&times, &[0.7, 0.9, 0.85, 0.81], 0.8), 0.0);
-    }
-
-    #[test]
-    fn bootstrap_intervals_hold_the_mean_and_shrink_to_it_for_equal_samples() {
-        let times = [0.0, 1.0, 2.0];
-        let equal = array![[1.0, 0.9, 0.5], [1.0, 0.9, 0.5]];
-        let found = horizon_of_mean(&times, equal.view(), 0.8, 100, 0);
-        assert_eq!((found.low, found.high), (found.time, found.time));
-        let unequal = array![[1.0, 0.9, 0.5], [1.0, 0.6, 0.5], [1.0, 0.95, 0.9]];
-        let found = horizon_of_mean(&times, unequal.view(), 0.8, 1000, 0);
-        assert!(found.low < found.time && found.time < found.high, "{found:?}");
-    }
 
     #[test]
     fn spectrum_of_a_wave_lies_in_its_shell_and_sums_to_the_energy() {

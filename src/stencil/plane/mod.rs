@@ -3,6 +3,7 @@
 // Kernels index arrays, tables and memory by the same number.
 #![allow(clippy::needless_range_loop)]
 
+mod channel;
 mod correction;
 pub mod data;
 mod faces;
@@ -22,6 +23,7 @@ mod symmetry;
 mod tower;
 pub mod training;
 
+pub use channel::{Channel, ChannelFlow};
 pub use correction::{Base, Correction, CorrectionConfig, CorrectionMode};
 pub use filter::{StaggeredFilter, coarsen};
 pub use interpolation::Cells;
