@@ -25,7 +25,7 @@ pub struct Run {
     pub frames: Array5<Precision>,
     /// Floating-point operations a sample and time unit.
     pub flop: f64,
-    /// Seconds a sample and time unit, on one thread.
+    /// Seconds a sample and time unit, on one thread in the precision of the models.
     pub seconds: f64,
 }
 
@@ -60,9 +60,9 @@ pub fn volumes(config: &Config, test: &Test, [n, steps]: [usize; 2], threads: us
             put(&mut frames, sample, frame, &coarsen(view, n / cells)?);
         }
     }
-    let mut one = state[..2 * n * n].to_vec();
-    let single = Workers::new(1)?;
-    let seconds = seconds(|| solver.advance(&single, Interpolation::VanLeer, &mut one, steps).unwrap_or(()));
+    let mut one: Vec<Precision> = state[..2 * n * n].iter().map(|&x| x as Precision).collect();
+    let (worker, timed) = (Workers::new(1)?, FiniteVolume::<Precision>::plan(&config.flow, n, 1.0 / steps as f64)?);
+    let seconds = seconds(|| timed.advance(&worker, Interpolation::VanLeer, &mut one, steps).unwrap_or(()));
     let flop = steps as f64 * solver.flops(Interpolation::VanLeer);
     Ok(Run { label: format!("FV-{n}, {steps} steps"), frames, flop, seconds })
 }
@@ -150,8 +150,8 @@ fn free_run(
 fn spectral_cost(config: &Config, test: &Test, n: usize, steps: usize) -> Result<(f64, f64)> {
     let resample = Resample::<f64>::plan(&grid(config, test.start.dim().1)?, &grid(config, n)?)?;
     let omega = resample.apply(test.start.slice(s![..1, .., ..]).insert_axis(Axis(1)).into_dyn());
-    let mut solver = spectral_solver(&config.flow, n, 1.0 / steps as f64, 1, 1)?;
-    let mut state = solver.load(omega.view())?;
+    let mut solver = spectral_solver::<Precision>(&config.flow, n, 1.0 / steps as f64, 1, 1)?;
+    let mut state = solver.load(omega.mapv(|x| x as Precision).view())?;
     let seconds = seconds(|| solver.advance(&mut state, steps).unwrap_or(()));
     let points = (n * n) as f64;
     Ok((steps as f64 * points * (16.0 * 2.5 * points.log2() + 4.0 * 25.0), seconds))

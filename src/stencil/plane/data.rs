@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::filter::StaggeredFilter;
 use super::{FiniteVolume, Flow};
 use crate::error::{Error, Result};
-use crate::field::Grid;
+use crate::field::{Grid, Real};
 use crate::initial::FilteredVelocity;
 use crate::pde::{Forcing2d, NavierStokes2d};
 use crate::spectral::{Derivatives, Resample};
@@ -60,7 +60,7 @@ pub fn spectral_flow(flow: &Flow) -> NavierStokes2d {
 /// # Errors
 ///
 /// Those of [`Stepper::plan`].
-pub fn spectral_solver(flow: &Flow, n: usize, dt: f64, batch: usize, threads: usize) -> Result<Stepper<f64>> {
+pub fn spectral_solver<T: Real>(flow: &Flow, n: usize, dt: f64, batch: usize, threads: usize) -> Result<Stepper<T>> {
     let grid = Grid::cube(2, n, flow.length)?;
     let options = Options { batch, threads, ..Options::default() };
     Stepper::plan(&spectral_flow(flow), &grid, Scheme::Etdrk4, dt, &options)
