@@ -12,7 +12,8 @@ use parseval::optim::OptimizerConfig;
 use parseval::stencil::plane::data::random_start;
 use parseval::stencil::plane::training::{GradientMode, Trainer};
 use parseval::stencil::plane::{
-    FiniteVolume, Flow, History, Interpolation, LearnedSolver, ModelConfig, Stencil, TemporalStencil,
+    Channel, ChannelFlow, FiniteVolume, Flow, History, Interpolation, LearnedSolver, ModelConfig, Stencil,
+    TemporalStencil,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -55,6 +56,14 @@ fn volumes<T: Real>(n: usize) {
     println!("FV-{n} {}, given logits: {:.4} ms a step", T::NAME, ms / 100.0);
 }
 
+fn channel(n: usize) {
+    let flow = ChannelFlow { nu: 1e-3, force: 0.1, walls: [0.0; 2], length: 2.0, height: 1.0 };
+    let channel = Channel::<f64>::plan(&flow, [2 * n, n], 0.1 / n as f64, Interpolation::VanLeer).expect("a good plan");
+    let (workers, mut state) = (Workers::new(1).expect("one thread"), vec![0.0; channel.sample_len()]);
+    let ms = time(7, || channel.advance(&workers, &mut state, 20).expect("finite"));
+    println!("channel {} x {n} f64, limited: {:.4} ms a step", 2 * n, ms / 20.0);
+}
+
 fn model(n: usize, dt: f64, history: bool) -> (TemporalStencil<f32>, Tape<f32>) {
     let solver = FiniteVolume::plan(&Flow::default(), n, dt).expect("a good plan");
     let history = history.then(History::default);
@@ -89,6 +98,9 @@ fn main() {
     for n in [32, 64, 128] {
         volumes::<f64>(n);
         volumes::<f32>(n);
+    }
+    for n in [32, 64] {
+        channel(n);
     }
     for (n, dt) in [(16, 0.025), (32, 0.0125)] {
         learned(n, dt, false);

@@ -5,10 +5,12 @@
 //! cargo run --release --bin temporal_stencil -- evaluate experiments/temporal_stencil/ks_32_history.toml
 //! cargo run --release --bin temporal_stencil -- data experiments/temporal_stencil/li_16.toml
 //! cargo run --release --bin temporal_stencil -- train experiments/temporal_stencil/li_16.toml
-//! cargo run --release --bin temporal_stencil -- evaluate experiments/temporal_stencil/li_16.toml
+//! cargo run --release --bin temporal_stencil -- evaluate experiments/temporal_stencil/li_16.toml --set evaluate.long=200
 //! ```
 //!
-//! `case = "line"` (one dimension) or `case = "plane"` (two) heads a configuration.
+//! `case = "line"` (one dimension) or `case = "plane"` (two) heads a configuration. In two dimensions `[model]` is of the
+//! kind `interpolation` or `correction`, `[[evaluate.flows]]` are other flows to be tested on, and `evaluate.long` is the
+//! length of a free run whose energy and spectrum are compared with the truth's.
 
 mod line;
 mod plane;

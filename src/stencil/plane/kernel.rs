@@ -155,30 +155,37 @@ impl<V: Lanes> Plan<V> {
         let along_y = load::<V>(y, at) - load(y, at - 1);
         V::splat(self.ratio).nmadd(along_x + along_y, V::splat(self.keep) * c)
     }
+}
 
-    /// Calls `work` with the faces of a scheme.
-    #[inline(always)]
-    fn with_faces(&self, scheme: Scheme, logits: &[V::Real], bar: *mut V::Real, work: impl Work<V>) {
-        let (ratio, plane) = (self.ratio, self.n * self.n);
-        macro_rules! learned {
-            ($s:literal, $limited:ident) => {{
-                assert_eq!(logits.len(), 8 * ($s - 1) * plane, "logits of a step");
-                let norms = norms::<V::Real, $s>();
-                work.run(&Learned { limited: $limited, logits, logits_bar: bar, plane, norms })
-            }};
-        }
-        match scheme {
-            Scheme::Linear => work.run(&Classical::<V, false> { ratio: [ratio; 2] }),
-            Scheme::VanLeer => work.run(&Classical::<V, true> { ratio: [ratio; 2] }),
-            Scheme::Learned { cells: Cells::Square, limited } => learned!(16, limited),
-            Scheme::Learned { cells: Cells::Band, limited } => learned!(12, limited),
-            Scheme::Learned { cells: Cells::Line, limited } => learned!(4, limited),
-        }
+/// Calls `work` with the faces of a scheme on `plane` points; `ratio = dt / h` of each axis, `bar` points to the cotangent
+/// of the logits or is null.
+#[inline(always)]
+pub(super) fn with_faces<V: Lanes>(
+    scheme: Scheme,
+    ratio: [V::Real; 2],
+    plane: usize,
+    logits: &[V::Real],
+    bar: *mut V::Real,
+    work: impl Work<V>,
+) {
+    macro_rules! learned {
+        ($s:literal, $limited:ident) => {{
+            assert_eq!(logits.len(), 8 * ($s - 1) * plane, "logits of a step");
+            let norms = norms::<V::Real, $s>();
+            work.run(&Learned { limited: $limited, logits, logits_bar: bar, plane, norms })
+        }};
+    }
+    match scheme {
+        Scheme::Linear => work.run(&Classical::<V, false> { ratio }),
+        Scheme::VanLeer => work.run(&Classical::<V, true> { ratio }),
+        Scheme::Learned { cells: Cells::Square, limited } => learned!(16, limited),
+        Scheme::Learned { cells: Cells::Band, limited } => learned!(12, limited),
+        Scheme::Learned { cells: Cells::Line, limited } => learned!(4, limited),
     }
 }
 
 /// What is done with the faces of a scheme.
-trait Work<V: Lanes> {
+pub(super) trait Work<V: Lanes> {
     fn run<F: Faces<V>>(self, faces: &F);
 }
 
@@ -297,8 +304,8 @@ impl<V: Lanes> Kernel<V::Real> for Plan<V> {
             self.halo.fill(u, &mut memory.fields[0]);
             self.halo.fill(v, &mut memory.fields[1]);
             let Memory { fields, fluxes, .. } = memory;
-            let work = Fluxes { n, halo: self.halo, fields, fluxes };
-            self.with_faces(scheme, logits, std::ptr::null_mut(), work);
+            let work: Fluxes<V> = Fluxes { n, halo: self.halo, fields, fluxes };
+            with_faces(scheme, [self.ratio; 2], n * n, logits, std::ptr::null_mut(), work);
             let [x_u, y_u, x_v, y_v] = &memory.fluxes;
             // The explicit part goes straight into the transform.
             self.implicit.apply(
@@ -351,8 +358,8 @@ impl<V: Lanes> Kernel<V::Real> for Plan<V> {
             self.halo.fill(v, &mut cotangents[1]);
             sums.iter_mut().for_each(|sum| sum.fill(V::Real::zero()));
             let bar = bars.logits.map_or(std::ptr::null_mut(), |bar| bar.as_mut_ptr());
-            let work = FluxesVjp { n, halo: self.halo, ratio: self.ratio, fields, cotangents, sums };
-            self.with_faces(scheme, logits, bar, work);
+            let work: FluxesVjp<V> = FluxesVjp { n, halo: self.halo, ratio: self.ratio, fields, cotangents, sums };
+            with_faces(scheme, [self.ratio; 2], n * n, logits, bar, work);
             if let Some(state_bar) = bars.state {
                 for (bar, &e) in state_bar.iter_mut().zip(explicit.iter()) {
                     *bar += self.keep * e;

@@ -1,4 +1,9 @@
-//! Two-dimensional incompressible flow on staggered finite volumes, with learned interpolation.
+//! Two-dimensional incompressible flow on staggered finite volumes, with learned interpolation and learned corrections.
+//!
+//! [`FiniteVolume`] is the solver on the torus and [`Channel`] that between walls; both have steps with learned values at
+//! the faces, on the tape. [`LearnedSolver`]s are [`TemporalStencil`], which interpolates, and [`Correction`], which
+//! corrects a coarse solver, spectral or of finite volumes; [`training`] unrolls either. [`data`] makes their truth with the
+//! spectral solver, [`StaggeredFilter`] brings it onto the cells.
 
 // Kernels index arrays, tables and memory by the same number.
 #![allow(clippy::needless_range_loop)]

@@ -309,7 +309,7 @@ impl<T: Real> FiniteVolume<T> {
 }
 
 impl Interpolation {
-    fn scheme(self) -> Scheme {
+    pub(super) fn scheme(self) -> Scheme {
         match self {
             Self::Linear => Scheme::Linear,
             Self::VanLeer => Scheme::VanLeer,
@@ -318,7 +318,7 @@ impl Interpolation {
 }
 
 impl Stencil {
-    fn scheme(self) -> Scheme {
+    pub(super) fn scheme(self) -> Scheme {
         Scheme::Learned { cells: self.cells, limited: self.limited }
     }
 }
@@ -387,7 +387,7 @@ impl<T: Real> Operation<T> for Step<T> {
 }
 
 /// Memory of which each tile takes another part.
-struct Target<T>(*mut T);
+pub(super) struct Target<T>(pub *mut T);
 
 // SAFETY: `part` is called with disjoint ranges.
 unsafe impl<T: Send> Sync for Target<T> {}
@@ -397,7 +397,7 @@ impl<T> Target<T> {
     ///
     /// The range must lie in the memory, and no other part of it may be alive.
     #[allow(clippy::mut_from_ref)]
-    unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
+    pub unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
     }

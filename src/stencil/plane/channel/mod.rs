@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use self::ghosts::{Component, Ghosts};
 use self::modes::{Memory as ModesMemory, Modes, Wall};
 use super::faces::{Classical, Faces};
-use super::{Interpolation, learned};
+use super::halo::{Points, Sums};
+use super::kernel::{Bars, Scheme, Work, with_faces};
+use super::solver::Target;
+use super::{Interpolation, Stencil, learned};
 use crate::autodiff::{Cotangent, Operation, Record, Tape, Tensor, Var, Workers};
 use crate::error::{Error, Result};
 use crate::field::Real;
@@ -46,7 +49,9 @@ pub struct ChannelFlow {
 /// w = c + dt (-div F(c) + f),      c' = P_h (1 - nu dt lap_h)^-1 w,
 /// ```
 ///
-/// with the fluxes of [`FiniteVolume`](super::FiniteVolume), whose reads beyond a wall are images about it. Diffusion and
+/// with the fluxes of [`FiniteVolume`](super::FiniteVolume), whose reads beyond a wall are images about it. No flux goes
+/// through a wall, whatever was learned. The flux of `v` through the centres of the lowest cells, for which there are no
+/// logits, is that without learning, limited if the learned values are. Diffusion and
 /// projection are exact on the discrete level, by cosine and sine transforms across the channel; they do not commute, and
 /// the projection comes last: the velocity is divergence-free to round-off, and slips along the walls by `O(dt)` where the
 /// pressure has a gradient along them. Of first order in time (Chorin, Math. Comput. 22, 1968).
@@ -172,7 +177,7 @@ impl<T: Real> Channel<T> {
         assert!(state.len().is_multiple_of(len), "state of {} values in samples of {len}", state.len());
         workers.pieces(state, len, len, |_, sample, next| {
             for _ in 0..steps {
-                self.plan.step(sample, next);
+                self.plan.step(self.plan.interpolation.scheme(), sample, &[], next);
                 sample.copy_from_slice(next);
             }
         });
@@ -185,7 +190,25 @@ impl<T: Real> Channel<T> {
     ///
     /// [`Error::Shape`] if the state is not `[batch, 2, nx, ny]`.
     pub fn record(&self, tape: &mut Tape<T>, state: Var) -> Result<Var> {
-        tape.apply(Step { channel: self.clone() }, &[state])
+        tape.apply(Step { channel: self.clone(), scheme: self.plan.interpolation.scheme() }, &[state])
+    }
+
+    /// Records a step with learned values at the faces, from `logits: [batch, 8 (S - 1), nx, ny]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if a shape does not fit.
+    pub fn record_learned(&self, tape: &mut Tape<T>, stencil: Stencil, state: Var, logits: Var) -> Result<Var> {
+        tape.apply(Step { channel: self.clone(), scheme: stencil.scheme() }, &[state, logits])
+    }
+
+    /// One step with learned values, of one sample `[2, nx, ny]` with the logits `[8 (S - 1), nx, ny]`.
+    ///
+    /// # Panics
+    ///
+    /// If a length does not fit.
+    pub fn step_learned(&self, stencil: Stencil, state: &[T], logits: &[T], next: &mut [T]) {
+        self.plan.step(stencil.scheme(), state, logits, next);
     }
 }
 
@@ -216,7 +239,7 @@ impl<T: Real> Plan<T> {
         [Component::Along(self.flow.walls.map(T::of)), Component::Across]
     }
 
-    fn step(&self, state: &[T], next: &mut [T]) {
+    fn step(&self, scheme: Scheme, state: &[T], logits: &[T], next: &mut [T]) {
         let [nx, ny] = self.shape;
         let plane = nx * ny;
         assert!(state.len() == 2 * plane && next.len() == 2 * plane, "state of a step");
@@ -226,10 +249,9 @@ impl<T: Real> Plan<T> {
             {
                 self.ghosts.fill(component, field, padded);
             }
-            match self.interpolation {
-                Interpolation::Linear => self.fluxes(&Classical::<T, false> { ratio: self.ratio }, memory),
-                Interpolation::VanLeer => self.fluxes(&Classical::<T, true> { ratio: self.ratio }, memory),
-            }
+            let Memory { fields, fluxes, .. } = &mut *memory;
+            let work = Fluxes { plan: self, lowest: self.lowest(scheme), fields, fluxes };
+            with_faces(scheme, self.ratio, plane, logits, std::ptr::null_mut(), work);
             let stride = ny + 1;
             let force = T::of(self.dt * self.flow.force);
             // A moving wall in the second difference of u.
@@ -290,27 +312,17 @@ impl<T: Real> Plan<T> {
         }
     }
 
-    fn fluxes(&self, faces: &impl Faces<T>, memory: &mut Memory<T>) {
-        let ([nx, ny], ghosts) = (self.shape, self.ghosts);
-        let Memory { fields, fluxes, .. } = memory;
-        let stride = ny + 1;
-        for i in 0..nx {
-            for j in -1..ny as isize {
-                let here = [ghosts.points(&fields[0], i, j), ghosts.points(&fields[1], i, j)];
-                let at = (i + 1) * stride + (j + 1) as usize;
-                for (flux, value) in fluxes.iter_mut().zip(faces.fluxes(here, at)) {
-                    flux[at] = value;
-                }
-            }
-        }
-        for flux in fluxes {
-            flux.copy_within(nx * stride.., 0);
-        }
+    /// The fluxes in the lowest cells.
+    fn lowest(&self, scheme: Scheme) -> Lowest<T> {
+        let limited = matches!(scheme, Scheme::VanLeer | Scheme::Learned { limited: true, .. });
+        Lowest { limited, ratio: self.ratio }
     }
 
-    fn step_vjp(&self, state: &[T], next_bar: &[T], state_bar: &mut [T]) {
+    fn step_vjp(&self, scheme: Scheme, state: &[T], logits: &[T], next_bar: &[T], bars: Bars<T>) {
         let [nx, ny] = self.shape;
         let plane = nx * ny;
+        assert!(state.len() == 2 * plane && next_bar.len() == 2 * plane, "state of a step");
+        assert!(bars.logits.as_ref().is_none_or(|bar| bar.len() == logits.len()), "cotangent of the logits of a step");
         self.with_memory(|memory| {
             let mut bar = std::mem::take(&mut memory.bar);
             bar.copy_from_slice(next_bar);
@@ -320,15 +332,18 @@ impl<T: Real> Plan<T> {
                 self.ghosts.fill(component, &state[c * plane..][..plane], &mut memory.fields[c]);
                 memory.sums[c].fill(T::zero());
             }
-            // Cotangents beyond an edge are those of fluxes that leave the domain there: images along x, nothing else.
             let still = [Component::Along([T::zero(); 2]), Component::Across];
             for (c, component) in still.into_iter().enumerate() {
                 self.ghosts.fill(component, &bar[c * plane..][..plane], &mut memory.cotangents[c]);
             }
-            match self.interpolation {
-                Interpolation::Linear => self.fluxes_vjp(&Classical::<T, false> { ratio: self.ratio }, memory),
-                Interpolation::VanLeer => self.fluxes_vjp(&Classical::<T, true> { ratio: self.ratio }, memory),
-            }
+            let Memory { fields, cotangents, sums, .. } = &mut *memory;
+            let logits_bar = bars.logits.map_or(std::ptr::null_mut(), |bar| bar.as_mut_ptr());
+            let work = FluxesVjp { plan: self, lowest: self.lowest(scheme), fields, cotangents, sums };
+            with_faces(scheme, self.ratio, plane, logits, logits_bar, work);
+            let Some(state_bar) = bars.state else {
+                memory.bar = bar;
+                return;
+            };
             for (c, component) in still.into_iter().enumerate() {
                 let to = &mut state_bar[c * plane..][..plane];
                 self.ghosts.fold(component, &mut memory.sums[c], to);
@@ -342,11 +357,78 @@ impl<T: Real> Plan<T> {
             memory.bar = bar;
         });
     }
+}
 
-    /// Adds the transpose of `-(dt / h) div F` of the cotangents to the sums.
-    fn fluxes_vjp(&self, faces: &impl Faces<T>, memory: &mut Memory<T>) {
-        let ([nx, ny], ghosts) = (self.shape, self.ghosts);
-        let Memory { fields, cotangents, sums: [sums_u, sums_v], .. } = memory;
+/// Fluxes at the index -1 along y: of `v` through the centres of the lowest cells; the others are zero.
+struct Lowest<T> {
+    limited: bool,
+    ratio: [T; 2],
+}
+
+impl<T: Real> Lowest<T> {
+    fn fluxes(&self, fields: [Points<T>; 2]) -> [T; 4] {
+        match self.limited {
+            true => Classical::<T, true> { ratio: self.ratio }.fluxes(fields, 0),
+            false => Classical::<T, false> { ratio: self.ratio }.fluxes(fields, 0),
+        }
+    }
+
+    fn fluxes_vjp(&self, fields: [Points<T>; 2], bar: [T; 4], sums: [Sums<T>; 2]) {
+        match self.limited {
+            true => Classical::<T, true> { ratio: self.ratio }.fluxes_vjp(fields, 0, bar, sums),
+            false => Classical::<T, false> { ratio: self.ratio }.fluxes_vjp(fields, 0, bar, sums),
+        }
+    }
+}
+
+/// `fluxes = F(fields)`, with those of index -1.
+struct Fluxes<'a, T: Real> {
+    plan: &'a Plan<T>,
+    lowest: Lowest<T>,
+    fields: &'a [Vec<T>; 2],
+    fluxes: &'a mut [Vec<T>; 4],
+}
+
+impl<T: Real> Work<T> for Fluxes<'_, T> {
+    fn run<F: Faces<T>>(self, faces: &F) {
+        let Self { plan: Plan { shape: [nx, ny], ghosts, .. }, lowest, fields, fluxes } = self;
+        let (nx, ny, stride) = (*nx, *ny, ny + 1);
+        for i in 0..nx {
+            for j in -1..ny as isize {
+                let here = [ghosts.points(&fields[0], i, j), ghosts.points(&fields[1], i, j)];
+                let mut values = match usize::try_from(j) {
+                    Ok(j) => faces.fluxes(here, i * ny + j),
+                    Err(_) => lowest.fluxes(here),
+                };
+                if j == ny as isize - 1 {
+                    // A learned carrier need not vanish on the wall.
+                    values[1] = T::zero();
+                }
+                let at = (i + 1) * stride + (j + 1) as usize;
+                for (flux, value) in fluxes.iter_mut().zip(values) {
+                    flux[at] = value;
+                }
+            }
+        }
+        for flux in fluxes {
+            flux.copy_within(nx * stride.., 0);
+        }
+    }
+}
+
+/// Adds the transpose of `-(dt / h) div F` of the cotangents to the sums.
+struct FluxesVjp<'a, T: Real> {
+    plan: &'a Plan<T>,
+    lowest: Lowest<T>,
+    fields: &'a [Vec<T>; 2],
+    cotangents: &'a [Vec<T>; 2],
+    sums: &'a mut [Vec<T>; 2],
+}
+
+impl<T: Real> Work<T> for FluxesVjp<'_, T> {
+    fn run<F: Faces<T>>(self, faces: &F) {
+        let Self { plan: Plan { shape: [nx, ny], ghosts, ratio, .. }, lowest, fields, cotangents, sums } = self;
+        let (nx, ny, [sums_u, sums_v]) = (*nx, *ny, sums);
         for i in 0..nx {
             for j in -1..ny as isize {
                 let here = [ghosts.points(&fields[0], i, j), ghosts.points(&fields[1], i, j)];
@@ -354,22 +436,40 @@ impl<T: Real> Plan<T> {
                 for (c, cotangent) in cotangents.iter().enumerate() {
                     let g = ghosts.points::<T>(cotangent, i, j);
                     // Values that a flux enters and leaves; those of v end below the upper wall.
-                    let end = ny as isize - c as isize;
+                    let end = (ny - c) as isize;
                     let at =
                         |di: isize, dj: isize| if (0..end).contains(&(j + dj)) { g.get([di, dj]) } else { T::zero() };
-                    bar[2 * c] = self.ratio[0] * (at(1, 0) - at(0, 0));
-                    bar[2 * c + 1] = self.ratio[1] * (at(0, 1) - at(0, 0));
+                    bar[2 * c] = ratio[0] * (at(1, 0) - at(0, 0));
+                    bar[2 * c + 1] = ratio[1] * (at(0, 1) - at(0, 0));
+                }
+                if j == ny as isize - 1 {
+                    bar[1] = T::zero();
                 }
                 let sums = [ghosts.sums(sums_u, i, j), ghosts.sums(sums_v, i, j)];
-                faces.fluxes_vjp(here, (i + 1) * (ny + 1) + (j + 1) as usize, bar, sums);
+                match usize::try_from(j) {
+                    Ok(j) => faces.fluxes_vjp(here, i * ny + j, bar, sums),
+                    Err(_) => lowest.fluxes_vjp(here, bar, sums),
+                }
             }
         }
     }
 }
 
-/// A step on the tape.
+/// A step on the tape, of a state and, if it is learned, logits.
 struct Step<T: Real> {
     channel: Channel<T>,
+    scheme: Scheme,
+}
+
+impl<T: Real> Step<T> {
+    /// Logits of all samples, and how many one has.
+    fn logits<'a>(&self, inputs: &[Tensor<'a, T>]) -> (&'a [T], usize) {
+        let [nx, ny] = self.channel.shape();
+        match self.scheme {
+            Scheme::Learned { cells, .. } => (inputs[1].values, cells.logits() * nx * ny),
+            _ => (&[], 0),
+        }
+    }
 }
 
 impl<T: Real> Operation<T> for Step<T> {
@@ -379,25 +479,40 @@ impl<T: Real> Operation<T> for Step<T> {
 
     fn shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         let [nx, ny] = self.channel.shape();
-        match *inputs[0] {
-            [_, 2, x, y] if [x, y] == [nx, ny] => Ok(inputs[0].to_vec()),
-            _ => Err(Error::shape("state of a channel", &[1, 2, nx, ny], inputs[0])),
+        let expect = |what: &str, channels: usize, shape: &[usize]| match *shape {
+            [batch, c, x, y] if [c, x, y] == [channels, nx, ny] && batch == inputs[0][0] => Ok(()),
+            _ => Err(Error::shape(what, &[inputs[0].first().copied().unwrap_or(1), channels, nx, ny], shape)),
+        };
+        expect("state of a channel", 2, inputs[0])?;
+        if let Scheme::Learned { cells, .. } = self.scheme {
+            expect("logits of a channel", cells.logits(), inputs[1])?;
         }
+        Ok(inputs[0].to_vec())
     }
 
     fn forward(&self, workers: &Workers<T>, inputs: &[Tensor<T>], output: &mut [T], _: &mut [T]) {
-        let len = self.channel.sample_len();
+        let (len, (logits, count)) = (self.channel.sample_len(), self.logits(inputs));
         workers.pieces(output, len, 0, |sample, next, _| {
-            self.channel.plan.step(&inputs[0].values[sample * len..][..len], next);
+            let state = &inputs[0].values[sample * len..][..len];
+            self.channel.plan.step(self.scheme, state, &logits[sample * count..][..count], next);
         });
     }
 
     fn vjp(&self, workers: &Workers<T>, record: &Record<T>, cotangent: &[T], inputs: &mut [Option<Cotangent<T>>]) {
-        let Some(input) = inputs[0].take() else { return };
-        let len = self.channel.sample_len();
-        workers.pieces(input.add(), len, 0, |sample, bar, _| {
+        let (len, (logits, count)) = (self.channel.sample_len(), self.logits(record.inputs));
+        let mut target = |k: usize| inputs.get_mut(k)?.take().map(|c| Target(c.add().as_mut_ptr()));
+        let (state_bar, logits_bar) = (target(0), target(1));
+        workers.tiles(cotangent.len() / len, 0, |sample, _| {
             let state = &record.inputs[0].values[sample * len..][..len];
-            self.channel.plan.step_vjp(state, &cotangent[sample * len..][..len], bar);
+            // SAFETY: the cotangents have the shapes of the inputs; each sample has its own part of them.
+            let bars = unsafe {
+                Bars {
+                    state: state_bar.as_ref().map(|t| t.part(sample * len, len)),
+                    logits: logits_bar.as_ref().map(|t| t.part(sample * count, count)),
+                }
+            };
+            let (logits, bar) = (&logits[sample * count..][..count], &cotangent[sample * len..][..len]);
+            self.channel.plan.step_vjp(self.scheme, state, logits, bar, bars);
         });
     }
 }

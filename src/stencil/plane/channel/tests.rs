@@ -3,6 +3,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::autodiff::check;
+use crate::stencil::plane::Cells;
 
 const SCHEMES: [Interpolation; 2] = [Interpolation::Linear, Interpolation::VanLeer];
 
@@ -177,24 +178,63 @@ fn the_adjoint_of_a_step_is_exact() {
     let channel = |scheme| Channel::<f64>::plan(&flow, [5, 6], 0.02, scheme).unwrap();
     let linear = channel(Interpolation::Linear);
     let state = (vec![2, 2, 5, 6], noise(120, 2));
-    let found = check(|| Step { channel: linear.clone() }, std::slice::from_ref(&state), 0).unwrap();
+    let step = |scheme| Step { channel: linear.clone(), scheme };
+    let found = check(|| step(Scheme::Linear), std::slice::from_ref(&state), 0).unwrap();
     // The map is quadratic, so differences are exact up to round-off over the step 3e-3.
     assert!(found.difference < 1e-11, "{found:?}");
+
+    for cells in [Cells::Square, Cells::Band, Cells::Line] {
+        let logits = (vec![2, cells.logits(), 5, 6], noise(2 * cells.logits() * 30, 5));
+        let found = check(|| step(Scheme::Learned { cells, limited: false }), &[state.clone(), logits], 0).unwrap();
+        // Quartic in the direction.
+        assert!(found.difference < 1e-10, "{cells:?}: {found:?}");
+    }
 
     // The limiter has kinks: a step so small that it crosses none.
     let limited = channel(Interpolation::VanLeer);
     let (state, v, w) = (noise(60, 2), noise(60, 3), noise(60, 4));
-    let value = |h: f64| {
-        let moved: Vec<f64> = state.iter().zip(&v).map(|(x, v)| x + h * v).collect();
-        let mut next = vec![0.0; 60];
-        limited.plan.step(&moved, &mut next);
-        next.iter().zip(&w).map(|(a, b)| a * b).sum::<f64>()
-    };
-    let mut bar = vec![0.0; 60];
-    limited.plan.step_vjp(&state, &w, &mut bar);
-    let (h, pulled) = (1e-7, bar.iter().zip(&v).map(|(a, b)| a * b).sum::<f64>());
-    // eps / h.
-    assert!(((value(h) - value(-h)) / (2.0 * h) - pulled).abs() < 1e-7, "{pulled}");
+    for scheme in [Scheme::VanLeer, Scheme::Learned { cells: Cells::Band, limited: true }] {
+        let count = if let Scheme::Learned { cells, .. } = scheme { cells.logits() * 30 } else { 0 };
+        let logits = noise(count, 6);
+        let value = |h: f64| {
+            let moved: Vec<f64> = state.iter().zip(&v).map(|(x, v)| x + h * v).collect();
+            let mut next = vec![0.0; 60];
+            limited.plan.step(scheme, &moved, &logits, &mut next);
+            next.iter().zip(&w).map(|(a, b)| a * b).sum::<f64>()
+        };
+        let mut bar = vec![0.0; 60];
+        limited.plan.step_vjp(scheme, &state, &logits, &w, Bars { state: Some(&mut bar), logits: None });
+        let (h, pulled) = (1e-7, bar.iter().zip(&v).map(|(a, b)| a * b).sum::<f64>());
+        // eps / h.
+        assert!(((value(h) - value(-h)) / (2.0 * h) - pulled).abs() < 1e-7, "{scheme:?}: {pulled}");
+    }
+}
+
+#[test]
+fn learned_steps_begin_at_linear_interpolation_and_keep_the_walls() {
+    let flow = ChannelFlow { nu: 1e-2, force: 0.1, walls: [0.1, 0.3], length: 2.0, height: 1.0 };
+    let ([nx, ny], h) = ([8, 6], [0.25, 1.0 / 6.0]);
+    let channel = Channel::<f64>::plan(&flow, [nx, ny], 0.02, Interpolation::Linear).unwrap();
+    let mut linear = noise(96, 2);
+    // Fluxes through the walls would change the momentum: here nothing else does.
+    let still = ChannelFlow { nu: 1e-300, force: 0.0, walls: [0.0; 2], ..flow };
+    let inviscid = Channel::<f64>::plan(&still, [nx, ny], 0.02, Interpolation::Linear).unwrap();
+    let momentum = |state: &[f64]| state[..48].iter().sum::<f64>();
+    inviscid.advance(&workers(), &mut linear, 1).unwrap();
+    let state = linear.clone();
+    channel.advance(&workers(), &mut linear, 1).unwrap();
+    for cells in [Cells::Square, Cells::Band, Cells::Line] {
+        let mut next = vec![0.0; 96];
+        channel.step_learned(Stencil { cells, limited: false }, &state, &vec![0.0; cells.logits() * 48], &mut next);
+        assert_eq!(next, linear);
+        for limited in [false, true] {
+            let logits = noise(cells.logits() * 48, 7);
+            inviscid.step_learned(Stencil { cells, limited }, &state, &logits, &mut next);
+            // Round-off of sums of 48 terms of size one, and of their differences over h.
+            assert!((momentum(&next) - momentum(&state)).abs() < 1e-12, "{cells:?}");
+            assert!(divergence([nx, ny], h, &next) < 1e-12, "{cells:?}");
+        }
+    }
 }
 
 #[test]
