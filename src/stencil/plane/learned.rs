@@ -19,6 +19,11 @@ pub trait LearnedSolver<T: Real> {
     /// States that a rollout begins with, a step apart; the last of them is the initial state.
     fn window(&self) -> usize;
 
+    /// Steps that are recorded together by [`LearnedSolver::predict`].
+    fn bundle(&self) -> usize {
+        1
+    }
+
     /// Floating-point operations of one step of one sample.
     fn flops(&self) -> f64;
 
@@ -38,7 +43,7 @@ pub trait LearnedSolver<T: Real> {
     ) -> Result<Vec<Var>>;
 
     /// Makes `steps` steps from a window of states, oldest first, which moves along; calls `observe(step, state)` after
-    /// each, `step` from 1. Any number of steps; the tape is left clear.
+    /// each, `step` from 1. Any number of steps: the tape holds one bundle at a time, and is left clear.
     ///
     /// # Errors
     ///
@@ -50,7 +55,30 @@ pub trait LearnedSolver<T: Real> {
         window: &mut VecDeque<Vec<T>>,
         steps: usize,
         observe: &mut dyn FnMut(usize, &[T]) -> Result<()>,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        if window.len() != self.window() {
+            let rule = format!("must be {}", self.window());
+            return Err(Error::parameter("frames of the window", window.len(), rule));
+        }
+        let (shape, mut done) = (self.state(), 0);
+        let len = shape.iter().product();
+        while done < steps {
+            let count = self.bundle().min(steps - done);
+            tape.clear();
+            let frames: Vec<Var> = window.iter().map(|frame| constant(tape, shape, frame)).collect::<Result<_>>()?;
+            let results = self.rollout(tape, &frames, count, &mut |_, _, state| Ok(state))?;
+            for (k, &result) in results.iter().enumerate() {
+                let mut frame = window.pop_front().expect("the window is not empty");
+                frame.copy_from_slice(tape.values(result));
+                check(&frame, len, done + k + 1, self.dt())?;
+                observe(done + k + 1, &frame)?;
+                window.push_back(frame);
+            }
+            done += count;
+        }
+        tape.clear();
+        Ok(())
+    }
 
     /// States of frames `[.., 2, n, n]`.
     fn encode(&self, frames: &[T]) -> Vec<T> {

@@ -1,8 +1,8 @@
 //! Two-dimensional incompressible flow on staggered finite volumes, with learned interpolation and learned corrections.
 //!
 //! [`FiniteVolume`] is the solver on the torus and [`Channel`] that between walls; both have steps with learned values at
-//! the faces, on the tape. [`LearnedSolver`]s are [`TemporalStencil`], which interpolates, and [`Correction`], which
-//! corrects a coarse solver, spectral or of finite volumes; [`training`] unrolls either. [`data`] makes their truth with the
+//! the faces, on the tape. [`LearnedSolver`]s are [`TemporalStencil`] and, between walls, [`ChannelStencil`], which
+//! interpolate, and [`Correction`], which corrects a coarse solver, spectral or of finite volumes; [`training`] unrolls all. [`data`] makes their truth with the
 //! spectral solver, [`StaggeredFilter`] brings it onto the cells.
 
 // Kernels index arrays, tables and memory by the same number.
@@ -28,7 +28,7 @@ mod symmetry;
 mod tower;
 pub mod training;
 
-pub use channel::{Channel, ChannelFlow};
+pub use channel::{Channel, ChannelFlow, ChannelModelConfig, ChannelStencil};
 pub use correction::{Base, Correction, CorrectionConfig, CorrectionMode};
 pub use filter::{StaggeredFilter, coarsen};
 pub use interpolation::Cells;

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::history::Features;
-use super::learned::{self, LearnedSolver};
+use super::learned::LearnedSolver;
 use super::tower::Tower;
 use super::{FiniteVolume, Stencil};
 use crate::autodiff::{Parameters, Tape, Var};
@@ -172,6 +172,11 @@ impl<T: Real> LearnedSolver<T> for TemporalStencil<T> {
         self.config.history.map_or(1, |h| h.window)
     }
 
+    fn bundle(&self) -> usize {
+        // The release restarts its bookkeeping after so many steps.
+        if self.config.indexing == Indexing::AsReleased { 32 } else { self.config.bundle }
+    }
+
     /// Multiplications and additions of convolutions and features, shared out over the bundle, of stencils and transforms.
     fn flops(&self) -> f64 {
         let points = (self.solver.n() * self.solver.n()) as f64;
@@ -211,40 +216,6 @@ impl<T: Real> LearnedSolver<T> for TemporalStencil<T> {
             }
         }
         Ok(results)
-    }
-
-    fn predict(
-        &self,
-        tape: &mut Tape<T>,
-        window: &mut VecDeque<Vec<T>>,
-        steps: usize,
-        observe: &mut dyn FnMut(usize, &[T]) -> Result<()>,
-    ) -> Result<()> {
-        if window.len() != self.window() {
-            return Err(Error::parameter("frames of the window", window.len(), format!("must be {}", self.window())));
-        }
-        let (n, len) = (self.solver.n(), self.solver.sample_len());
-        let chunk = if self.config.indexing == Indexing::AsReleased { 32 } else { self.config.bundle };
-        let mut done = 0;
-        while done < steps {
-            let count = chunk.min(steps - done);
-            tape.clear();
-            let frames: Vec<Var> = window
-                .iter()
-                .map(|frame| tape.constant(&[frame.len() / len, 2, n, n], frame))
-                .collect::<Result<_>>()?;
-            let results = self.rollout(tape, &frames, count, &mut |_, _, state| Ok(state))?;
-            for (k, &result) in results.iter().enumerate() {
-                let mut frame = window.pop_front().expect("the window is not empty");
-                frame.copy_from_slice(tape.values(result));
-                learned::check(&frame, len, done + k + 1, self.dt())?;
-                observe(done + k + 1, &frame)?;
-                window.push_back(frame);
-            }
-            done += count;
-        }
-        tape.clear();
-        Ok(())
     }
 }
 

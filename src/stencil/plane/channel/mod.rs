@@ -1,11 +1,14 @@
 //! Flow between walls, where no Fourier solver is available.
 
 mod ghosts;
+mod model;
 mod modes;
 
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
+
+pub use self::model::{ChannelModelConfig, ChannelStencil};
 
 use self::ghosts::{Component, Ghosts};
 use self::modes::{Memory as ModesMemory, Modes, Wall};
@@ -63,11 +66,11 @@ pub struct ChannelFlow {
 /// use parseval::stencil::plane::{Channel, ChannelFlow, Interpolation};
 ///
 /// let flow = ChannelFlow { nu: 1.0, force: 2.0, walls: [0.0; 2], length: 2.0, height: 1.0 };
-/// let channel = Channel::<f64>::plan(&flow, [8, 16], 1.0, Interpolation::VanLeer)?;
+/// let channel = Channel::<f64>::plan(&flow, [8, 16], 0.1, Interpolation::VanLeer)?;
 /// let mut state = vec![0.0; 2 * 8 * 16];
-/// channel.advance(&Workers::new(1)?, &mut state, 20)?;
+/// channel.advance(&Workers::new(1)?, &mut state, 100)?;
 /// // Poiseuille flow: u = force / (2 nu) y (height - y), of second order in the cells.
-/// let y = 7.5 / 16.0;
+/// let y = 7.5 / 16.0; // of u[0, 7]
 /// assert!((state[7] - y * (1.0 - y)).abs() < 0.25 / 256.0 + 1e-12);
 /// # Ok::<(), parseval::Error>(())
 /// ```
@@ -156,6 +159,13 @@ impl<T: Real> Channel<T> {
     /// Size of a step.
     pub fn dt(&self) -> f64 {
         self.plan.dt
+    }
+
+    /// Floating-point operations of a step of one sample beside those of the fluxes: products with the matrices of the
+    /// transforms of two diffusions and a pressure.
+    pub fn implicit_flops(&self) -> f64 {
+        let [nx, ny] = self.plan.shape.map(|n| n as f64);
+        3.0 * 2.0 * 2.0 * nx * ny * (nx + ny)
     }
 
     /// Values of one sample.
