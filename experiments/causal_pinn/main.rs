@@ -188,11 +188,7 @@ fn train(experiment: &Experiment, path: &Path, request: &Request, print: Printer
             is_finished = false;
             return Ok(Vec::new());
         }
-        let problem = match method {
-            Method::Default => config.problem()?,
-            Method::Causal => parseval::pinn::CausalMarch::<f64>::published(&config.problem()?),
-        };
-        train::save(run, &problem, training.solution())?;
+        training.save_solution(run)?;
         numbers(training, config, &reference, summary)
     })?;
     if is_finished { evaluate::evaluate(experiment, print) } else { Ok(()) }

@@ -56,6 +56,16 @@ impl Training {
         }
     }
 
+    /// Writes the solution into the folder of a run.
+    pub fn save_solution(&self, run: &RunDirectory) -> Result<()> {
+        let problem = match &self.solver {
+            Solver::GaussNewton(march) => march.problem(),
+            Solver::Single(march) => march.problem(),
+            Solver::Double(march) => march.problem(),
+        };
+        save(run, problem, self.solution())
+    }
+
     /// Names, values and standard deviations of the coefficients of an inverse problem.
     pub fn identified(&self, config: &Config) -> Vec<(String, f64, f64)> {
         let (Solver::GaussNewton(march), Some(inverse)) = (&self.solver, &config.inverse) else { return Vec::new() };

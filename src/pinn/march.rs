@@ -224,6 +224,11 @@ impl March {
         Ok(self)
     }
 
+    /// The problem that is solved.
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
     /// The coefficients of an inverse problem that is done.
     pub fn identified(&self) -> Option<&Identified> {
         self.identified.as_ref()
@@ -259,7 +264,7 @@ impl March {
         let network = Arc::new(self.problem.plan(times, self.threads)?);
         let mut theta = match self.solution.pieces.last() {
             Some(piece) if self.options.warm_start => piece.theta.clone(),
-            _ => network.mlp().parameters(self.seed)?.theta().to_vec(),
+            _ => network.random(self.seed),
         };
         theta.extend(self.unknown.iter().map(|&i| c[i]));
         let (samples, _) = self.data(&window);

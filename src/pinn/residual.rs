@@ -7,14 +7,14 @@ use super::Equation;
 use super::ansatz::{Parity, Window};
 use crate::autodiff::Workers;
 use crate::error::{Error, Result};
-use crate::jet::{Direction, Jets, Mlp};
+use crate::jet::{Architecture, Blueprint, Direction, Jets};
 use crate::optim::LeastSquares;
 
 /// A network with the symmetry of its problem: `N(x, t)`, or its even or odd part about `x_*`.
 ///
 /// For an ordinary differential equation there is no `x`, and points are times.
 pub struct Network {
-    mlp: Mlp,
+    blueprint: Blueprint,
     jets: Jets<f64>,
     workers: Workers<f64>,
     parity: Parity,
@@ -27,12 +27,12 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] for a network that [`Mlp`] refuses, or whose coordinates are not `x, t` (`t` for order 0).
-    pub fn plan(mlp: &Mlp, order: usize, parity: Parity, about: f64, threads: usize) -> Result<Self> {
-        let coordinates = if order == 0 { 1 } else { 2 };
-        if mlp.coordinates.len() != coordinates {
+    /// [`Error::Parameter`] for a network that its blueprint refuses, or whose coordinates are not `x, t` (`t` for order 0).
+    pub fn plan(network: &dyn Architecture, order: usize, parity: Parity, about: f64, threads: usize) -> Result<Self> {
+        let (blueprint, coordinates) = (network.blueprint()?, if order == 0 { 1 } else { 2 });
+        if blueprint.coordinates() != coordinates {
             let rule = format!("must be {coordinates} for an equation of order {order} in x");
-            return Err(Error::parameter("number of coordinates", mlp.coordinates.len(), rule));
+            return Err(Error::parameter("number of coordinates", blueprint.coordinates(), rule));
         }
         if order == 0 && parity != Parity::None {
             return Err(Error::parameter("parity", format!("{parity:?}"), "must be none without x"));
@@ -40,8 +40,8 @@ impl Network {
         let time = Direction::axis(coordinates - 1, 1);
         let directions = if order == 0 { vec![time] } else { vec![Direction::axis(0, order), time] };
         Ok(Self {
-            jets: Jets::plan(mlp, &directions)?,
-            mlp: mlp.clone(),
+            jets: Jets::plan(network, &directions)?,
+            blueprint,
             workers: Workers::new(threads)?,
             parity,
             about,
@@ -54,9 +54,14 @@ impl Network {
         self.jets.parameters()
     }
 
-    /// The network.
-    pub fn mlp(&self) -> &Mlp {
-        &self.mlp
+    /// Number of fields.
+    pub fn outputs(&self) -> usize {
+        self.blueprint.outputs()
+    }
+
+    /// Random parameters to start from.
+    pub fn random(&self, seed: u64) -> Vec<f64> {
+        self.blueprint.parameters(seed).theta().to_vec()
     }
 
     /// Highest derivative in `x`.
@@ -66,7 +71,7 @@ impl Network {
 
     /// Numbers in a jet, `[component, field]`: derivatives `0..=order` in `x`, then the one in `t`.
     pub(super) fn jet(&self) -> usize {
-        self.jets.components() * self.mlp.outputs
+        self.jets.components() * self.outputs()
     }
 
     /// Points of the network for each point of the problem.
@@ -94,8 +99,8 @@ impl Network {
 
     /// Jets at points whose [`Network::places`] are given.
     pub(super) fn derivatives(&self, theta: &[f64], places: &[f64], jets: &mut Vec<f64>) {
-        let (jet, outputs) = (self.jet(), self.mlp.outputs);
-        let count = places.len() / self.mlp.coordinates.len();
+        let (jet, outputs) = (self.jet(), self.outputs());
+        let count = places.len() / self.blueprint.coordinates();
         jets.resize(count * jet, 0.0);
         self.jets.derivatives(&self.workers, theta, places, jets);
         if self.parity != Parity::None {
@@ -119,7 +124,7 @@ impl Network {
         stride: usize,
         memory: &mut Vec<f64>,
     ) {
-        let (jet, outputs, n) = (self.jet(), self.mlp.outputs, self.parameters());
+        let (jet, outputs, n) = (self.jet(), self.outputs(), self.parameters());
         let (count, images) = (cotangents.len() / jet, self.images());
         // A few points at a time: their rows stay in the cache until they are added up.
         let block = 64;
@@ -127,7 +132,7 @@ impl Network {
         memory.resize(block * images * n, 0.0);
         for first in (0..count).step_by(block) {
             let block = block.min(count - first);
-            let coordinates = self.mlp.coordinates.len();
+            let coordinates = self.blueprint.coordinates();
             let places = &places[first * images * coordinates..][..block * images * coordinates];
             let part = &mut memory[..block * images * n];
             let cotangents = &cotangents[first * jet..][..block * jet];
@@ -253,7 +258,7 @@ impl Residual {
         let per_point = self.places.len() / self.gates.len().max(1);
         let places = &self.places[range.start * per_point..range.end * per_point];
         network.derivatives(&theta[..network.parameters()], places, &mut self.jets);
-        let fields = network.mlp.outputs;
+        let fields = network.outputs();
         let lifts = &self.lifts[range.start * jet..];
         for ((u, lift), gate) in self.jets.chunks_exact_mut(jet).zip(lifts.chunks_exact(jet)).zip(&self.gates[range]) {
             assemble(u, lift, *gate, fields);
@@ -269,7 +274,7 @@ impl Residual {
 
     /// `u_t - f` at all points without weights, `[equation, point]`.
     pub fn unweighted(&mut self, theta: &[f64]) -> Vec<f64> {
-        let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.mlp.outputs);
+        let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.outputs());
         let mut r = vec![0.0; points * fields];
         let c = self.coefficients(theta);
         let mut f = vec![0.0; fields];
@@ -294,7 +299,7 @@ pub(super) fn assemble(jet: &mut [f64], lift: &[f64], [gate, rate]: [f64; 2], fi
 }
 
 /// The transpose of [`assemble`] for cotangents.
-fn assemble_adjoint(cotangent: &mut [f64], [gate, rate]: [f64; 2], fields: usize) {
+pub(super) fn assemble_adjoint(cotangent: &mut [f64], [gate, rate]: [f64; 2], fields: usize) {
     let last = cotangent.len() - fields;
     for field in 0..fields {
         cotangent[field] = gate * cotangent[field] + rate * cotangent[last + field];
@@ -308,11 +313,11 @@ impl LeastSquares for Residual {
     }
 
     fn residuals(&self) -> usize {
-        self.points.len() * self.network.mlp.outputs + self.samples.len()
+        self.points.len() * self.network.outputs() + self.samples.len()
     }
 
     fn residual(&mut self, theta: &[f64], r: &mut [f64]) {
-        let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.mlp.outputs);
+        let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.outputs());
         let c = self.coefficients(theta);
         let mut f = vec![0.0; fields];
         self.solution(theta, 0..points + self.samples.len());
@@ -330,7 +335,7 @@ impl LeastSquares for Residual {
     }
 
     fn rows(&mut self, theta: &[f64], rows: Range<usize>, r: &mut [f64], jacobian: &mut [f64]) {
-        let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.mlp.outputs);
+        let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.outputs());
         let (stride, weights) = (self.parameters(), self.network.parameters());
         let c = self.coefficients(theta);
         let (mut f, mut du) = (vec![0.0; fields], vec![0.0; fields * (jet - fields)]);
@@ -384,7 +389,7 @@ impl LeastSquares for Residual {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jet::{Activation, Coordinate};
+    use crate::jet::{Activation, Coordinate, Mlp};
     use crate::pinn::{Lifting, Polynomial, Series};
 
     fn mlp(order: usize, outputs: usize) -> Mlp {
