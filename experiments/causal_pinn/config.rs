@@ -119,6 +119,9 @@ pub struct Inverse {
     pub noise: f64,
     /// Weight of the mean square of the samples' misfit beside that of the residual.
     pub weight: f64,
+    /// The same at the end, to which it goes as points are drawn again; without, it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_weight: Option<f64>,
 }
 
 impl Config {
@@ -128,7 +131,8 @@ impl Config {
         for assignment in overrides {
             table.set(assignment)?;
         }
-        let config: Self = table.read(CHOICES)?;
+        let mut config: Self = table.read(CHOICES)?;
+        config.initial = config.initial.read(path.parent().unwrap_or(Path::new("")))?;
         config.check()?;
         Ok(config)
     }

@@ -124,7 +124,8 @@ fn identify(config: &Config, problem: &Problem, reference: &Reference, march: Ma
         sample.value += inverse.noise * mean_square.sqrt() * rng.sample::<f64, _>(StandardNormal);
     }
     let unknown = inverse.unknown.iter().map(|name| equation.coefficient(name)).collect::<Result<Vec<_>>>()?;
-    march.identify(samples, inverse.weight, &unknown, &inverse.guess)
+    let weights = [inverse.weight, inverse.last_weight.unwrap_or(inverse.weight)];
+    march.identify(samples, weights, &unknown, &inverse.guess)
 }
 
 /// Seconds that this process's first thread has computed; with one thread the cost that does not depend on who else uses

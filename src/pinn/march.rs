@@ -132,7 +132,8 @@ pub struct March {
     seed: u64,
     threads: usize,
     samples: Vec<Sample>,
-    sample_weight: f64,
+    /// Weights of the samples with the first and the last points.
+    sample_weights: [f64; 2],
     unknown: Vec<usize>,
     identified: Option<Identified>,
     current: Option<Current>,
@@ -185,7 +186,7 @@ impl March {
             seed,
             threads,
             samples: Vec::new(),
-            sample_weight: 0.0,
+            sample_weights: [0.0; 2],
             unknown: Vec::new(),
             identified: None,
             current: None,
@@ -195,15 +196,28 @@ impl March {
     }
 
     /// An inverse problem: the coefficients `unknown` are found together with the solution, from a first guess and
-    /// samples, whose mean square misfit counts `weight` times as much as that of the residual.
+    /// samples, whose mean square misfit counts `weights` times as much as that of the residual.
+    ///
+    /// The weight goes from the first to the second value in equal ratios as points are drawn again: a large one leads to the
+    /// data from a bad guess, a small one at the end leaves noise to the data.
     ///
     /// # Errors
     ///
     /// [`Error::Parameter`] without samples, for more than one window, or for the exponential lifting, which fixes `u_t` at
     /// the start by coefficients that are not known.
-    pub fn identify(mut self, samples: Vec<Sample>, weight: f64, unknown: &[usize], guess: &[f64]) -> Result<Self> {
-        if samples.is_empty() || !(weight > 0.0 && weight.is_finite()) {
-            return Err(Error::parameter("weight of samples", weight, "must be positive, and there must be samples"));
+    pub fn identify(
+        mut self,
+        samples: Vec<Sample>,
+        weights: [f64; 2],
+        unknown: &[usize],
+        guess: &[f64],
+    ) -> Result<Self> {
+        if samples.is_empty() || weights.iter().any(|&weight| !(weight > 0.0 && weight.is_finite())) {
+            return Err(Error::parameter(
+                "weights of samples",
+                format!("{weights:?}"),
+                "must be positive, and there must be samples",
+            ));
         }
         if self.problem.lifting.knows_rates() {
             return Err(Error::parameter(
@@ -218,7 +232,7 @@ impl March {
         let mut c = self.equation.coefficients();
         unknown.iter().zip(guess).for_each(|(&i, &value)| c[i] = value);
         self.equation = Arc::new(self.equation.with_coefficients(&c));
-        self.sample_weight = (weight / samples.len() as f64).sqrt();
+        self.sample_weights = weights.map(|weight| (weight / samples.len() as f64).sqrt());
         (self.samples, self.unknown) = (samples, unknown.to_vec());
         self.open(self.problem.state()?)?;
         Ok(self)
@@ -267,7 +281,7 @@ impl March {
             _ => network.random(self.seed),
         };
         theta.extend(self.unknown.iter().map(|&i| c[i]));
-        let (samples, _) = self.data(&window);
+        let (samples, _) = self.data(&window, 0);
         let rows = self.options.points * self.equation.fields() + samples.len();
         let optimizer = GaussNewton::new(theta.len(), rows, self.options.optimizer, self.threads)?;
         self.current = Some(Current {
@@ -405,7 +419,8 @@ impl March {
         });
         current.optimizer.restore(&stored.collect::<Result<Vec<_>>>()?)?;
         let points: Vec<[f64; 2]> = get("current.points")?.1.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
-        current.residual = (!points.is_empty()).then(|| self.trained_on(&current, points));
+        current.residual =
+            (!points.is_empty()).then(|| self.trained_on(&current, points, self.draws(current.step.saturating_sub(1))));
         self.current = Some(current);
         Ok(())
     }
@@ -457,22 +472,29 @@ impl March {
                 .collect();
             points.extend(systematic(&size, chosen).into_iter().map(|i| candidates[i]));
         }
-        self.trained_on(current, points)
+        self.trained_on(current, points, self.draws(current.step))
     }
 
-    /// The residual at points, with the samples.
-    fn trained_on(&self, current: &Current, points: Vec<[f64; 2]>) -> Residual {
+    /// How often points were drawn again before a step.
+    fn draws(&self, step: usize) -> usize {
+        step.checked_div(self.options.redraw).unwrap_or(0)
+    }
+
+    /// The residual at points that were drawn again so often, with the samples.
+    fn trained_on(&self, current: &Current, points: Vec<[f64; 2]>, draws: usize) -> Residual {
         let residual = self.residual_at(current, points);
-        match self.data(&current.window) {
+        match self.data(&current.window, draws) {
             (samples, _) if samples.is_empty() => residual,
             (samples, weight) => residual.with_samples(samples, weight),
         }
     }
 
     /// Samples and the weight of each: those of an inverse problem, and the initial state if it is not built in.
-    fn data(&self, window: &Window) -> (Vec<Sample>, f64) {
+    fn data(&self, window: &Window, draws: usize) -> (Vec<Sample>, f64) {
         if window.lifting != Lifting::None {
-            return (self.samples.clone(), self.sample_weight);
+            let [first, last] = self.sample_weights;
+            let share = draws as f64 / self.draws(self.options.steps - 1).max(1) as f64;
+            return (self.samples.clone(), first.powf(1.0 - share) * last.powf(share));
         }
         let mut samples = Vec::new();
         for (field, series) in window.state.iter().enumerate() {
@@ -591,7 +613,7 @@ mod tests {
             Sample { point: [reference.x[x], reference.times[t]], field: 0, value: reference.values[t * 32 + x] }
         });
         let march = March::new(&burgers, &options(&[0.5], 50), 1, 1).unwrap();
-        let mut march = march.identify(samples.collect(), 100.0, &[1], &[0.3]).unwrap();
+        let mut march = march.identify(samples.collect(), [100.0; 2], &[1], &[0.3]).unwrap();
         while march.step().unwrap().is_some() {}
         let Identified { values, deviations } = march.identified().unwrap();
         // The error of the solution is about 1e-4.
