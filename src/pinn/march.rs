@@ -14,6 +14,20 @@ use super::solution::{Piece, Problem, Solution, Tensor, of_series, series};
 use crate::error::{Error, Result};
 use crate::optim::{GaussNewton, GaussNewtonOptions, NamedTensor, Stateful, TensorData};
 
+/// Which parameters of a network are unknowns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Train {
+    /// All.
+    #[default]
+    All,
+    /// Those of the last layer; the layers before make random features. The problem is then nonlinear only as far as the equation
+    /// is, and a few steps solve it. It takes many more units, and solutions without fronts.
+    ///
+    /// Dong & Li, *Comput. Methods Appl. Mech. Eng.* 387, 114129 (2021).
+    LastLayer,
+}
+
 /// How a solution is marched; a section of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -37,6 +51,8 @@ pub struct Marching {
     pub tolerance: f64,
     /// A window is done, too, when the loss has fallen by less than this factor over twenty steps.
     pub stall: f64,
+    /// Which parameters are unknowns.
+    pub train: Train,
     /// Starts a window from the parameters of the one before.
     pub warm_start: bool,
     /// Points on which the state at the end of a window is taken.
@@ -60,6 +76,7 @@ impl Default for Marching {
             front_tolerance: 1e-2,
             tolerance: 0.0,
             stall: 1.0,
+            train: Train::All,
             warm_start: true,
             state_points: 512,
             initial_weight: 100.0,
@@ -152,6 +169,8 @@ pub struct Identified {
 struct Current {
     window: Arc<Window>,
     network: Arc<Network>,
+    /// The first parameters of the network, which are not trained.
+    frozen: Vec<f64>,
     theta: Vec<f64>,
     residual: Option<Residual>,
     optimizer: GaussNewton,
@@ -165,8 +184,9 @@ struct Current {
 
 impl Current {
     fn piece(&self) -> Piece {
-        let weights = self.network.parameters();
-        Piece { window: self.window.clone(), network: self.network.clone(), theta: self.theta[..weights].to_vec() }
+        let weights = self.network.parameters() - self.frozen.len();
+        let theta = [&self.frozen, &self.theta[..weights]].concat();
+        Piece { window: self.window.clone(), network: self.network.clone(), theta }
     }
 }
 
@@ -276,10 +296,15 @@ impl March {
         let c = self.equation.coefficients();
         let window = Arc::new(Window::new(&*self.equation, &c, self.problem.lifting, times, state)?);
         let network = Arc::new(self.problem.plan(times, self.threads)?);
-        let mut theta = match self.solution.pieces.last() {
-            Some(piece) if self.options.warm_start => piece.theta.clone(),
-            _ => network.random(self.seed),
+        let random = match self.options.train {
+            Train::All => (network.random(self.seed), 0),
+            Train::LastLayer => network.features(self.seed),
         };
+        let (mut frozen, first) = match self.solution.pieces.last() {
+            Some(piece) if self.options.warm_start => (piece.theta.clone(), random.1),
+            _ => random,
+        };
+        let mut theta = frozen.split_off(first);
         theta.extend(self.unknown.iter().map(|&i| c[i]));
         let (samples, _) = self.data(&window, 0);
         let rows = self.options.points * self.equation.fields() + samples.len();
@@ -287,6 +312,7 @@ impl March {
         self.current = Some(Current {
             window,
             network,
+            frozen,
             theta,
             residual: None,
             optimizer,
@@ -350,7 +376,7 @@ impl March {
         if done {
             let piece = current.piece();
             if let (false, Some(residual)) = (self.unknown.is_empty(), current.residual.as_mut()) {
-                let values = current.theta[piece.theta.len()..].to_vec();
+                let values = current.theta[piece.theta.len() - current.frozen.len()..].to_vec();
                 let deviations = deviations(residual, &current.theta, self.unknown.len(), self.samples.len())?;
                 self.identified = Some(Identified { values, deviations });
             }
@@ -446,7 +472,7 @@ impl March {
         let c = self.equation.coefficients();
         let residual =
             Residual::new(self.equation.clone(), &c, current.network.clone(), current.window.clone(), points);
-        residual.with_unknown(&self.unknown)
+        residual.with_unknown(&self.unknown).with_frozen(&current.frozen)
     }
 
     /// Root mean square of the residual at held-out points.

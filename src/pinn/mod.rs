@@ -62,7 +62,7 @@ pub use causal::{Causal, CausalMarch, CausalProgress, NOTICE, causal_weights};
 pub use covariance::deviations;
 pub use equation::{Equation, Polynomial, Term};
 pub use initial::{Initial, Interval};
-pub use march::{Identified, March, Marching, Progress};
+pub use march::{Identified, March, Marching, Progress, Train};
 pub use reference::{Places, Reference};
 pub use residual::{Network, Residual, Sample};
 pub use series::Series;

@@ -3,6 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use super::Equation;
 use super::ansatz::{Parity, Window};
 use crate::autodiff::Workers;
@@ -64,6 +67,29 @@ impl Network {
         self.blueprint.parameters(seed).theta().to_vec()
     }
 
+    /// Random parameters whose last layer is zero, and where its parameters begin: those before make random features.
+    ///
+    /// Biases are uniform within the sums of the absolute weights of their unit, so that units switch at places all over the domain.
+    pub fn features(&self, seed: u64) -> (Vec<f64>, usize) {
+        let parameters = self.blueprint.parameters::<f64>(seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_add(1));
+        let mut theta = parameters.theta().to_vec();
+        let of = |name: &str| parameters.views().iter().find(|view| view.name == name);
+        for bias in parameters.views().iter().filter(|view| view.name.ends_with(".bias")) {
+            let weight = of(&bias.name.replace(".bias", ".weight")).expect("a layer has weights and biases");
+            let inputs = weight.len() / bias.len();
+            for unit in 0..bias.len() {
+                let weights = &theta[weight.offset + unit * inputs..][..inputs];
+                let bound: f64 = weights.iter().map(|w| w.abs()).sum();
+                theta[bias.offset + unit] = rng.random_range(-1.0..1.0) * bound;
+            }
+        }
+        let [.., weight, _] = parameters.views() else { unreachable!("a network has a last layer") };
+        let last = weight.offset;
+        theta[last..].fill(0.0);
+        (theta, last)
+    }
+
     /// Highest derivative in `x`.
     pub fn order(&self) -> usize {
         self.order
@@ -114,14 +140,15 @@ impl Network {
         }
     }
 
-    /// Rows `d r_p / d theta` for the cotangents `d r_p / d jet_p`, `[point, component, field]`; each row has `stride` values.
+    /// Rows `d r_p / d theta` for the cotangents `d r_p / d jet_p`, `[point, component, field]`; each row has `stride` values, of which
+    /// the first are those of the parameters after the `frozen` ones.
     fn rows(
         &self,
         theta: &[f64],
         places: &[f64],
         cotangents: &[f64],
         rows: &mut [f64],
-        stride: usize,
+        [stride, frozen]: [usize; 2],
         memory: &mut Vec<f64>,
     ) {
         let (jet, outputs, n) = (self.jet(), self.outputs(), self.parameters());
@@ -149,10 +176,13 @@ impl Network {
             };
             self.jets.jacobian(&self.workers, theta, places, &mut ignored[..block * images], part, seed);
             for (p, row) in part.chunks_exact(images * n).enumerate() {
-                let target = &mut rows[(first + p) * stride..][..n];
+                let target = &mut rows[(first + p) * stride..][..n - frozen];
                 match images {
-                    1 => target.copy_from_slice(row),
-                    _ => target.iter_mut().zip(row.iter().zip(&row[n..])).for_each(|(t, (a, b))| *t = a + b),
+                    1 => target.copy_from_slice(&row[frozen..]),
+                    _ => {
+                        let both = row[frozen..n].iter().zip(&row[n + frozen..]);
+                        target.iter_mut().zip(both).for_each(|(t, (a, b))| *t = a + b);
+                    }
                 }
             }
         }
@@ -186,6 +216,8 @@ pub struct Residual {
     weights: Vec<f64>,
     samples: Vec<Sample>,
     sample_weight: f64,
+    /// The first parameters of the network, which are not unknowns.
+    frozen: Vec<f64>,
     places: Vec<f64>,
     /// Of the lifting at points and samples, and `g, g_t`.
     lifts: Vec<f64>,
@@ -213,6 +245,7 @@ impl Residual {
             points,
             samples: Vec::new(),
             sample_weight: 0.0,
+            frozen: Vec::new(),
             places: Vec::new(),
             lifts: Vec::new(),
             gates: Vec::new(),
@@ -226,6 +259,12 @@ impl Residual {
     /// With unknown coefficients, whose values are at the end of `theta`.
     pub fn with_unknown(mut self, unknown: &[usize]) -> Self {
         self.unknown = unknown.to_vec();
+        self
+    }
+
+    /// With the first parameters of the network as they are; the unknowns are the others.
+    pub fn with_frozen(mut self, frozen: &[f64]) -> Self {
+        self.frozen = frozen.to_vec();
         self
     }
 
@@ -265,6 +304,11 @@ impl Residual {
         }
     }
 
+    /// All parameters of the network, and after them the unknown coefficients.
+    fn full(&self, theta: &[f64]) -> Vec<f64> {
+        [&self.frozen, theta].concat()
+    }
+
     /// The coefficients with the unknown ones taken from `theta`.
     fn coefficients(&self, theta: &[f64]) -> Vec<f64> {
         let mut c = self.coefficients.clone();
@@ -276,6 +320,7 @@ impl Residual {
     pub fn unweighted(&mut self, theta: &[f64]) -> Vec<f64> {
         let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.outputs());
         let mut r = vec![0.0; points * fields];
+        let theta = &self.full(theta);
         let c = self.coefficients(theta);
         let mut f = vec![0.0; fields];
         self.solution(theta, 0..points);
@@ -309,7 +354,7 @@ pub(super) fn assemble_adjoint(cotangent: &mut [f64], [gate, rate]: [f64; 2], fi
 
 impl LeastSquares for Residual {
     fn parameters(&self) -> usize {
-        self.network.parameters() + self.unknown.len()
+        self.network.parameters() - self.frozen.len() + self.unknown.len()
     }
 
     fn residuals(&self) -> usize {
@@ -318,6 +363,7 @@ impl LeastSquares for Residual {
 
     fn residual(&mut self, theta: &[f64], r: &mut [f64]) {
         let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.outputs());
+        let theta = &self.full(theta);
         let c = self.coefficients(theta);
         let mut f = vec![0.0; fields];
         self.solution(theta, 0..points + self.samples.len());
@@ -336,7 +382,8 @@ impl LeastSquares for Residual {
 
     fn rows(&mut self, theta: &[f64], rows: Range<usize>, r: &mut [f64], jacobian: &mut [f64]) {
         let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.outputs());
-        let (stride, weights) = (self.parameters(), self.network.parameters());
+        let theta = &self.full(theta);
+        let (stride, weights, frozen) = (self.parameters(), self.network.parameters(), self.frozen.len());
         let c = self.coefficients(theta);
         let (mut f, mut du) = (vec![0.0; fields], vec![0.0; fields * (jet - fields)]);
         let mut dc = vec![0.0; fields * c.len()];
@@ -355,7 +402,7 @@ impl LeastSquares for Residual {
             let (r, jacobian) = (&mut r[at..at + count], &mut jacobian[at * stride..(at + count) * stride]);
             let mut cotangents = std::mem::take(&mut self.jets);
             for (i, (p, u)) in range.clone().zip(cotangents.chunks_exact_mut(jet)).enumerate() {
-                let unknown = &mut jacobian[i * stride + weights..(i + 1) * stride];
+                let unknown = &mut jacobian[i * stride + weights - frozen..(i + 1) * stride];
                 if equation < fields {
                     let w = self.weights[p];
                     let (values, rates) = u.split_at_mut(jet - fields);
@@ -379,7 +426,7 @@ impl LeastSquares for Residual {
             }
             let per_point = self.places.len() / self.gates.len();
             let places = &self.places[range.start * per_point..range.end * per_point];
-            self.network.rows(&theta[..weights], places, &cotangents, jacobian, stride, &mut self.memory);
+            self.network.rows(&theta[..weights], places, &cotangents, jacobian, [stride, frozen], &mut self.memory);
             self.jets = cotangents;
             start = end;
         }
