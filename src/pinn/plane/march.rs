@@ -270,8 +270,8 @@ mod tests {
             reference.error(&march.solution().at(&reference).unwrap()).0
         };
         let (first, last) = (error(1), error(25));
-        // Measured 2e-3, from a lifting whose error is 0.1.
-        assert!(last < 2e-2 && last < 0.2 * first, "{first} {last}");
+        // Measured 6e-2 after one step and 4e-4 after 25.
+        assert!(last < 5e-3 && last < 0.2 * first, "{first} {last}");
     }
 
     #[test]

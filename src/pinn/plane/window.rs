@@ -26,6 +26,8 @@ pub struct Window {
     /// Kind of the lifting.
     pub lifting: Lifting,
     modes: Vec<Mode>,
+    /// The values of `lambda`.
+    rates: Vec<f64>,
     /// Largest mode of each axis.
     most: [usize; 2],
 }
@@ -35,7 +37,8 @@ pub struct Window {
 struct Mode {
     m: [i64; 2],
     k: [f64; 2],
-    lambda: f64,
+    /// Place of `lambda` in the list.
+    rate: usize,
     /// Amplitudes of `omega_0`, `F` and `G`.
     amplitudes: [Complex64; 3],
 }
@@ -72,8 +75,8 @@ impl Window {
         if lifting != Lifting::Taylor {
             second.fill(Complex64::default());
         }
-        let mut modes = Vec::new();
-        let scale = 1.0 / (n * n) as f64;
+        let (mut modes, mut rates) = (Vec::new(), Vec::new());
+        let (scale, unit) = (1.0 / (n * n) as f64, std::f64::consts::TAU / state.length);
         for ((i, j), &omega) in state.omega_hat.indexed_iter() {
             let (m, k) = (state.modes((i, j)), state.wavenumber((i, j)));
             // The highest modes have one sign only on the grid; a column j > 0 stands for its mirror image, too.
@@ -82,14 +85,20 @@ impl Window {
             }
             let twice = if j > 0 { 2.0 } else { 1.0 };
             let amplitudes = [omega, first[[i, j]], second[[i, j]]].map(|a| a * scale * twice);
-            let lambda = if lifting == Lifting::State { 0.0 } else { -nu * (k[0] * k[0] + k[1] * k[1]) };
-            modes.push(Mode { m, k, lambda, amplitudes });
+            let m_squared = (m[0] * m[0] + m[1] * m[1]) as f64;
+            let lambda = if lifting == Lifting::State { 0.0 } else { -nu * m_squared * unit * unit };
+            // Modes of the same length share theirs, and the exponentials.
+            let rate = rates.iter().position(|&known| known == lambda).unwrap_or(rates.len());
+            if rate == rates.len() {
+                rates.push(lambda);
+            }
+            modes.push(Mode { m, k, rate, amplitudes });
         }
         let size = |mode: &Mode, a: usize| mode.amplitudes[a].norm();
         let largest: [f64; 3] = std::array::from_fn(|a| modes.iter().map(|m| size(m, a)).fold(0.0, f64::max));
         modes.retain(|mode| (0..3).any(|a| size(mode, a) > TAIL * largest[a]));
         let most = [0, 1].map(|axis| modes.iter().map(|m| m.m[axis].unsigned_abs() as usize).max().unwrap_or(0));
-        Ok(Self { times, state, lifting, modes, most })
+        Ok(Self { times, state, lifting, modes, rates, most })
     }
 
     /// The lifting at `[x, y, t]`.
@@ -99,13 +108,15 @@ impl Window {
             (0..=most).map(|m| Complex64::cis(unit * m as f64 * x)).collect()
         };
         let (along_x, along_y) = (powers(x, self.most[0]), powers(y, self.most[1]));
+        let phis: Vec<[f64; 3]> =
+            self.rates.iter().map(|lambda| phi(Complex64::from(lambda * s)).map(|phi| phi.re)).collect();
         let mut sum = [0.0; VALUES];
-        for Mode { m, k, lambda, amplitudes: [start, first, second] } in &self.modes {
+        for Mode { m, k, rate, amplitudes: [start, first, second] } in &self.modes {
             let ex = along_x[m[0].unsigned_abs() as usize];
             let wave = if m[0] < 0 { ex.conj() } else { ex } * along_y[m[1] as usize];
-            let [phi0, phi1, phi2] = phi(Complex64::from(lambda * s)).map(|phi| phi.re);
+            let (lambda, [phi0, phi1, phi2]) = (self.rates[*rate], phis[*rate]);
             let omega = (start * phi0 + (first * phi1 + second * (s * phi2)) * s) * wave;
-            let rate = ((start * *lambda + first) * phi0 + second * (s * phi1)) * wave;
+            let rate = ((start * lambda + first) * phi0 + second * (s * phi1)) * wave;
             let square = k[0] * k[0] + k[1] * k[1];
             let psi = omega / square;
             // Re(i k a) = -k Im(a).
