@@ -34,10 +34,14 @@ fn errors(results: &Value) -> Vec<f64> {
 #[test]
 fn small_problems_are_solved_evaluated_and_exported() {
     let dir = tempfile::tempdir().unwrap();
-    // Measured over seeds: 6e-5, 3e-5, 1e-5 and 4e-6.
-    for (name, bound) in
-        [("small_burgers", 1e-3), ("small_ks", 1e-3), ("small_allen_cahn", 3e-4), ("small_lorenz", 1e-4)]
-    {
+    // Measured over seeds: 6e-5, 3e-5, 1e-5, 4e-6 and 4e-5.
+    for (name, bound) in [
+        ("small_burgers", 1e-3),
+        ("small_ks", 1e-3),
+        ("small_allen_cahn", 3e-4),
+        ("small_lorenz", 1e-4),
+        ("small_ns", 1e-3),
+    ] {
         let out = dir.path().join(name);
         let error = errors(&json(&succeed(&out, name, "train", &["--json"])))[0];
         assert!(error < bound, "{name}: {error}");
@@ -59,6 +63,17 @@ fn small_problems_are_solved_evaluated_and_exported() {
     assert!((right[0] + left[0]).abs() < 1e-14, "{right:?} {left:?}");
     assert!((right[3] + right[0] * right[1] - 0.1 * right[2]).abs() < 2e-2, "{right:?}");
 
+    let flow = json(&succeed(&dir.path().join("small_ns"), "small_ns", "evaluate", &["--at", "1,2,0.1", "--json"]));
+    let values: Vec<f64> = flow["points"][0]["values"]
+        .as_array()
+        .expect("numbers")
+        .iter()
+        .map(|v| v.as_f64().expect("a number"))
+        .collect();
+    let [_, u, v, _, omega_x, omega_y, lap_omega, omega_t] = values[..] else { panic!("{values:?}") };
+    // The held-out residual is 3e-4.
+    assert!((omega_t + u * omega_x + v * omega_y - 0.05 * lap_omega).abs() < 5e-3, "{values:?}");
+
     succeed(&out, "small_burgers", "export", &[]);
     let csv = std::fs::read_to_string(out.join("seed-0000/metrics.csv")).unwrap();
     assert!(csv.lines().count() > 80 && csv.contains("residual"), "{csv}");
@@ -69,13 +84,15 @@ fn stopped_trainings_of_both_methods_resume_to_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
     let causal = ["--method", "causal", "--set", "causal.steps=150", "--set", "causal.times=4", "--set"];
     let causal = [&causal[..], &["causal.points=8", "--set", "causal.check_every=50"]].concat();
-    for (name, more) in [("default", vec![]), ("causal", causal)] {
+    for (name, preset, more) in
+        [("default", "small_ks", vec![]), ("causal", "small_ks", causal), ("plane", "small_ns", vec![])]
+    {
         let (whole, parts) = (dir.path().join(name), dir.path().join(format!("{name}-parts")));
-        succeed(&whole, "small_ks", "train", &more);
-        succeed(&parts, "small_ks", "train", &[&more[..], &["--max-wall", "0.03s"]].concat());
+        succeed(&whole, preset, "train", &more);
+        succeed(&parts, preset, "train", &[&more[..], &["--max-wall", "0.03s"]].concat());
         let solution = |out: &Path| std::fs::read(out.join("seed-0000/solution.safetensors"));
         assert!(solution(&parts).is_err(), "{name}: was not stopped");
-        succeed(&parts, "small_ks", "train", &[&more[..], &["--resume"]].concat());
+        succeed(&parts, preset, "train", &[&more[..], &["--resume"]].concat());
         assert!(solution(&whole).unwrap() == solution(&parts).unwrap(), "{name}");
     }
 }
@@ -119,6 +136,19 @@ fn bad_input_is_refused_by_name() {
         ("inverse={unknown=['mu'],guess=[1.0],samples=10,weight=1.0}", "must be one of advection, nu"),
     ] {
         let output = run(&dir.path().join("run"), "small_burgers", "train", &["--set", assignment]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{assignment}: {stderr}");
+        assert!(stderr.contains(message), "{assignment}: {stderr}");
+    }
+    for (assignment, message) in [
+        ("vorticity.modes=40", "mode of a vorticity"),
+        ("vorticity={kind=\"random\",seed=1,modes=0,peak=1.0,speed=1.0}", "vorticity.modes = 0 is not allowed"),
+        ("initial={kind=\"cosine\"}", "initial = given is not allowed: must be absent for navier_stokes"),
+        ("ansatz.lifting=none", "lifting = none is not allowed"),
+        ("interval.from=1.0", "interval.from = 1 is not allowed"),
+        ("equation.nu=-1.0", "nu = -1 is not allowed"),
+    ] {
+        let output = run(&dir.path().join("run"), "small_ns", "train", &["--set", assignment]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{assignment}: {stderr}");
         assert!(stderr.contains(message), "{assignment}: {stderr}");

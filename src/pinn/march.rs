@@ -132,13 +132,13 @@ pub struct Progress {
 }
 
 /// Points that are held out.
-const HELD_OUT: usize = 1024;
+pub(super) const HELD_OUT: usize = 1024;
 
 /// Points at which an initial state is fitted that is not built in.
 const INITIAL_POINTS: usize = 256;
 
 /// Candidates for each point that is drawn by the residual.
-const CANDIDATES: usize = 4;
+pub(super) const CANDIDATES: usize = 4;
 
 /// A solution in the making. One call of [`March::step`] is one Gauss-Newton step.
 pub struct March {
@@ -538,7 +538,7 @@ impl March {
 }
 
 /// A number that depends on all three.
-fn mix(seed: u64, a: u64, b: u64) -> u64 {
+pub(super) fn mix(seed: u64, a: u64, b: u64) -> u64 {
     let scramble = |z: u64| {
         let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -549,7 +549,7 @@ fn mix(seed: u64, a: u64, b: u64) -> u64 {
 
 /// `count` numbers drawn with probabilities proportional to `weights`, each at most once, by a comb of equal teeth over
 /// the running sum.
-fn systematic(weights: &[f64], count: usize) -> Vec<usize> {
+pub(super) fn systematic(weights: &[f64], count: usize) -> Vec<usize> {
     let total: f64 = weights.iter().sum();
     let mut chosen = Vec::with_capacity(count);
     let mut left = vec![true; weights.len()];
