@@ -2,13 +2,18 @@
 
 use std::path::Path;
 
+use parseval::pinn::plane::{self, Flow};
 use parseval::pinn::{Architecture, Causal, Initial, Interval, Lifting, Marching, Parity, Polynomial, Problem, Term};
 use parseval::run::config::{Choice, Config as Table, to_toml};
 use parseval::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Sections whose first entry chooses the others.
-const CHOICES: &[Choice] = &[Choice { section: "equation", key: "kind" }, Choice { section: "initial", key: "kind" }];
+const CHOICES: &[Choice] = &[
+    Choice { section: "equation", key: "kind" },
+    Choice { section: "initial", key: "kind" },
+    Choice { section: "vorticity", key: "kind" },
+];
 
 /// Values that may differ when a run is resumed: they do not change what is computed.
 pub const MAY_CHANGE: &[&str] = &["reference", "checkpoint_every"];
@@ -25,7 +30,12 @@ pub struct Config {
     pub equation: Equation,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
-    pub initial: Initial,
+    /// Initial state; not for flows in the plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<Initial>,
+    /// Initial vorticity of a flow in the plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vorticity: Option<plane::Initial>,
     #[serde(default)]
     pub ansatz: Ansatz,
     #[serde(default)]
@@ -59,6 +69,8 @@ pub enum Equation {
     Convection { speed: f64, nu: f64 },
     /// `x' = sigma (y - x)`, `y' = x (rho - z) - y`, `z' = x y - beta z`
     Lorenz { sigma: f64, rho: f64, beta: f64 },
+    /// `omega_t + u . grad omega = nu lap omega` on a square torus.
+    NavierStokes { nu: f64 },
     /// Any sum of products of derivatives.
     Polynomial { fields: usize, terms: Vec<Term> },
 }
@@ -77,7 +89,7 @@ pub struct Ansatz {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
-    /// Points of the solver; nothing for ordinary differential equations.
+    /// Points of the solver, in each direction; nothing for ordinary differential equations.
     #[serde(default)]
     pub points: usize,
     /// Step of the solver; the run that estimates its error has twice that, and half the points.
@@ -85,7 +97,7 @@ pub struct Reference {
     /// Times of the comparison after the first.
     #[serde(default = "hundred")]
     pub times: usize,
-    /// Points of the comparison.
+    /// Points of the comparison, in each direction.
     #[serde(default = "points")]
     pub compare: usize,
     /// Best published relative L2 error, printed beside ours.
@@ -119,6 +131,9 @@ pub struct Inverse {
     pub noise: f64,
     /// Weight of the mean square of the samples' misfit beside that of the residual.
     pub weight: f64,
+    /// The same at the end, to which it goes as points are drawn again; without, it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_weight: Option<f64>,
 }
 
 impl Config {
@@ -128,7 +143,9 @@ impl Config {
         for assignment in overrides {
             table.set(assignment)?;
         }
-        let config: Self = table.read(CHOICES)?;
+        let mut config: Self = table.read(CHOICES)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        config.initial = config.initial.map(|initial| initial.read(folder)).transpose()?;
         config.check()?;
         Ok(config)
     }
@@ -141,15 +158,21 @@ impl Config {
     fn check(&self) -> Result<()> {
         self.march.validate()?;
         self.causal.validate()?;
-        let problem = self.problem()?;
-        let equation = problem.equation()?;
-        problem.state()?;
-        problem.plan([0.0, 1.0], 1)?;
         for (name, value) in [("times", self.reference.times), ("compare", self.reference.compare)] {
             if value == 0 {
                 return Err(Error::parameter(format!("reference.{name}"), 0, "must be >= 1"));
             }
         }
+        if let Some(flow) = self.flow()? {
+            flow.validate()?;
+            flow.state(self.march.state_points)?;
+            flow.plan([0.0, 1.0], 1)?;
+            return Ok(());
+        }
+        let problem = self.problem()?;
+        let equation = problem.equation()?;
+        problem.state()?;
+        problem.plan([0.0, 1.0], 1)?;
         if let Some(inverse) = &self.inverse {
             inverse.unknown.iter().try_for_each(|name| equation.coefficient(name).map(|_| ()))?;
             if inverse.guess.len() != inverse.unknown.len() {
@@ -170,6 +193,33 @@ impl Config {
         Ok(())
     }
 
+    /// The flow, if that is the equation.
+    pub fn flow(&self) -> Result<Option<Flow>> {
+        let refuse = |name: &str, rule: &str| Err(Error::parameter(name, "given", rule));
+        let &Equation::NavierStokes { nu } = &self.equation else {
+            return match self.vorticity {
+                Some(_) => refuse("vorticity", "is for navier_stokes alone"),
+                None => Ok(None),
+            };
+        };
+        let rule = "must be given for navier_stokes";
+        let initial = self.vorticity.clone().ok_or_else(|| Error::parameter("vorticity", "none", rule))?;
+        let Interval { from, length } = self.interval.ok_or_else(|| Error::parameter("interval", "none", rule))?;
+        if from != 0.0 {
+            return Err(Error::parameter("interval.from", from, "must be 0 for navier_stokes"));
+        }
+        let only = "must be absent for navier_stokes";
+        match self {
+            Self { initial: Some(_), .. } => return refuse("initial", only),
+            Self { inverse: Some(_), .. } => return refuse("inverse", only),
+            Self { ansatz: Ansatz { parity: Parity::Even | Parity::Odd, .. }, .. } => {
+                return refuse("ansatz.parity", only);
+            }
+            _ => {}
+        }
+        Ok(Some(Flow { length, nu, initial, lifting: self.ansatz.lifting, network: self.network }))
+    }
+
     /// The problem with its true coefficients.
     pub fn problem(&self) -> Result<Problem> {
         let equation = match &self.equation {
@@ -181,6 +231,13 @@ impl Config {
             }
             &Equation::Convection { speed, nu } => Polynomial::convection(speed, nu),
             &Equation::Lorenz { sigma, rho, beta } => Polynomial::lorenz(sigma, rho, beta),
+            Equation::NavierStokes { .. } => {
+                return Err(Error::parameter(
+                    "equation.kind",
+                    "navier_stokes",
+                    "is for `train`, `evaluate` and `export`",
+                ));
+            }
             Equation::Polynomial { fields, terms } => Polynomial::new(*fields, terms.clone())?,
         };
         use parseval::pinn::Equation as _;
@@ -188,7 +245,7 @@ impl Config {
             fields: equation.fields(),
             terms: equation.terms().to_vec(),
             interval: self.interval,
-            initial: self.initial.clone(),
+            initial: self.initial.clone().ok_or_else(|| Error::parameter("initial", "none", "must be given"))?,
             lifting: self.ansatz.lifting,
             parity: self.ansatz.parity,
             about: self.ansatz.about,

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use ndarray::ArrayView2;
+use parseval::pinn::plane::{self, Local};
 use parseval::pinn::{Equation, NOTICE, Places, Reference, Solution};
 use parseval::plot::{Axis, Curve, Figure, HeatMap, LinePlot, Quantity};
 use parseval::run::report::Report;
@@ -13,17 +14,22 @@ use parseval::{Error, Result};
 use serde_json::json;
 
 use crate::config::Config;
-use crate::train::{end, load};
+use crate::train::{Solved, end, load};
 use crate::{Experiment, Method};
 
 /// The classical solution, and the one with twice the step and half the points, which tells its error.
 pub fn references(config: &Config) -> Result<(Reference, Reference)> {
-    let (problem, reference) = (config.problem()?, &config.reference);
-    let points = if problem.interval.is_some() { reference.compare } else { 1 };
+    let reference = &config.reference;
+    let points = if config.interval.is_some() { reference.compare } else { 1 };
     let places = Places { end: end(config), steps: reference.times, points };
-    let fine = Reference::solve(&problem, places, reference.points, reference.dt)?;
-    let coarse = Reference::solve(&problem, places, reference.points / 2, 2.0 * reference.dt)?;
-    Ok((fine, coarse))
+    let (n, dt) = (reference.points, reference.dt);
+    if let Some(flow) = config.flow()? {
+        let solve = |n, dt| plane::reference(&flow, places, n, dt);
+        return Ok((solve(n, dt)?, solve(n / 2, 2.0 * dt)?));
+    }
+    let problem = config.problem()?;
+    let solve = |n, dt| Reference::solve(&problem, places, n, dt);
+    Ok((solve(n, dt)?, solve(n / 2, 2.0 * dt)?))
 }
 
 /// What a trained seed achieved.
@@ -46,12 +52,12 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
     let numbers = std::fs::read_to_string(out.join("seeds.json")).unwrap_or_default();
     let numbers: serde_json::Value = serde_json::from_str(&numbers).unwrap_or_default();
     for (seed, run) in experiment.trained()? {
-        let Ok((_, solution)) = load(run.path(), *threads) else {
+        let Ok(solution) = load(config, run.path(), *threads) else {
             print.note(format_args!("seed {seed}: is not finished"));
             continue;
         };
         let started = Instant::now();
-        let values = reference.of(&solution)?;
+        let values = solution.at(&reference)?;
         let evaluate_seconds = started.elapsed().as_secs_f64();
         let (error, of_times) = reference.error(&values);
         let records = metrics::read(&run.metrics())?;
@@ -106,7 +112,10 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
     report.text(&format!(
         "The reference agrees with the run of half the points and twice the step to {estimate:.1e} (relative L2 over all times)."
     ));
-    figures(&mut report, config, &reference, &solution, &values)?;
+    match &solution {
+        Solved::Line(_, solution) => figures(&mut report, config, &reference, solution, &values)?,
+        Solved::Plane(flow, _) => plane_figures(&mut report, flow.length, &reference, &values)?,
+    }
     for (index, (seed, run)) in experiment.trained()?.into_iter().enumerate() {
         report.heading(&format!("Training of seed {seed}"));
         report.curves(&metrics::read(&run.metrics())?)?;
@@ -130,7 +139,7 @@ fn table(
     rows: &[Row],
     reference: &Reference,
     coarse: &Reference,
-    solution: &Solution,
+    solution: &Solved,
 ) -> Result<Table> {
     let Experiment { config, method, .. } = experiment;
     let columns = [
@@ -148,8 +157,7 @@ fn table(
         Method::Default => "Gauss-Newton",
         Method::Causal => "causal weights, Adam",
     };
-    let parameters = solution.pieces.first().map_or(0, |piece| piece.theta.len());
-    let (windows, seeds) = (solution.pieces.len(), rows.len());
+    let ([windows, parameters], seeds) = (solution.size(), rows.len());
     table.row([
         Cell::Text(format!("{name}, {windows} x {parameters} parameters, {seeds} seeds")),
         column(|r| r.error),
@@ -159,7 +167,9 @@ fn table(
         column(|r| r.processor_seconds),
         column(|r| r.evaluate_seconds),
     ])?;
+    let is_plane = config.flow()?.is_some();
     let solver = |points: usize, dt: f64| match config.interval {
+        Some(_) if is_plane => format!("ETDRK4, {points} x {points} points, dt = {dt}"),
         Some(_) => format!("ETDRK4, {points} points, dt = {dt}"),
         None => format!("Taylor series of order 28, dt = {dt}"),
     };
@@ -272,17 +282,40 @@ fn figures(
     )
 }
 
+/// The vorticity at the start, the middle and the end, and its difference from the reference.
+fn plane_figures(report: &mut Report, length: f64, reference: &Reference, values: &[f64]) -> Result<()> {
+    let (nt, n) = (reference.times.len(), reference.x.len());
+    let map = |values: &[f64], title: String, quantity: Quantity| {
+        let view = ArrayView2::from_shape((n, n), values).expect("a value for each point");
+        HeatMap::field(view, [length; 2], quantity).title(title)
+    };
+    let plane = |values: &[f64], time: usize| values[time * n * n..][..n * n].to_vec();
+    let times = [0, nt / 2, nt - 1];
+    let omega = times.map(|i| map(&plane(values, i), format!("t = {}", reference.times[i]), Quantity::Signed));
+    report.figure(&Figure::double_column().row(omega), "Vorticity.")?;
+    let error = times.map(|i| {
+        let pairs = plane(values, i).into_iter().zip(plane(&reference.values, i));
+        let difference: Vec<f64> = pairs.map(|(a, b)| (a - b).abs().max(1e-17).log10()).collect();
+        map(&difference, format!("log10 |error|, t = {}", reference.times[i]), Quantity::Positive)
+    });
+    report.figure(&Figure::double_column().row(error), "Difference from the reference.")
+}
+
+/// `N` numbers of a text, separated by commas.
+fn numbers<const N: usize>(text: &str, names: &str) -> Result<[f64; N]> {
+    let refuse = || Error::parameter("--at", text, format!("must be {N} numbers, {names}"));
+    let numbers = text.split(',').map(|s| s.trim().parse().map_err(|_| refuse()));
+    numbers.collect::<Result<Vec<f64>>>()?.try_into().map_err(|_| refuse())
+}
+
 /// `causal_pinn evaluate --at X,T`.
 pub fn at(experiment: &Experiment, points: &[String], print: Printer) -> Result<()> {
     let (_, run) = experiment.trained()?.swap_remove(0);
-    let (problem, solution) = load(run.path(), experiment.threads)?;
-    let parsed = points.iter().map(|text| {
-        let rule = "must be two numbers, X,T";
-        let (x, t) = text.split_once(',').ok_or_else(|| Error::parameter("--at", text, rule))?;
-        let number = |s: &str| s.trim().parse::<f64>().map_err(|_| Error::parameter("--at", text, rule));
-        Ok([number(x)?, number(t)?])
-    });
-    let parsed = parsed.collect::<Result<Vec<_>>>()?;
+    let (problem, solution) = match load(&experiment.config, run.path(), experiment.threads)? {
+        Solved::Line(problem, solution) => (problem, solution),
+        Solved::Plane(_, solution) => return plane_at(experiment, &solution, points, print),
+    };
+    let parsed = points.iter().map(|text| numbers::<2>(text, "X,T")).collect::<Result<Vec<_>>>()?;
     let jets = solution.evaluate(&parsed)?;
     let jet = jets.len() / parsed.len();
     let orders = jet / problem.fields - 1;
@@ -298,6 +331,25 @@ pub fn at(experiment: &Experiment, points: &[String], print: Printer) -> Result<
             table.row([x, t, field as f64].into_iter().chain(values.iter().copied()).map(Cell::Number))?;
             records.push(json!({"x": x, "t": t, "field": field, "derivatives": values}));
         }
+    }
+    match experiment.json {
+        true => print.line(json!({"components": names, "points": records})),
+        false => print.line(table.text()),
+    }
+}
+
+/// `causal_pinn evaluate --at X,Y,T`.
+fn plane_at(experiment: &Experiment, solution: &plane::Solution, points: &[String], print: Printer) -> Result<()> {
+    let parsed = points.iter().map(|text| numbers::<3>(text, "X,Y,T")).collect::<Result<Vec<_>>>()?;
+    let names = ["psi", "u", "v", "omega", "omega_x", "omega_y", "lap omega", "omega_t"];
+    let columns: Vec<&str> = ["x", "y", "t"].into_iter().chain(names).collect();
+    let mut table = Table::new(experiment.config.name.clone(), &columns);
+    let mut records = Vec::new();
+    for (&[x, y, t], here) in parsed.iter().zip(solution.evaluate(&parsed)?) {
+        let Local { psi, omega, omega_x, omega_y, lap_omega, omega_t, .. } = here;
+        let values = [psi, here.u(), here.v(), omega, omega_x, omega_y, lap_omega, omega_t];
+        table.row([x, y, t].into_iter().chain(values).map(Cell::Number))?;
+        records.push(json!({"x": x, "y": y, "t": t, "values": values}));
     }
     match experiment.json {
         true => print.line(json!({"components": names, "points": records})),

@@ -49,7 +49,7 @@ enum Command {
     Evaluate {
         #[command(flatten)]
         arguments: Arguments,
-        /// Prints all derivatives at the point X,T; may be repeated.
+        /// Prints all derivatives at the point X,T, or X,Y,T in the plane; may be repeated.
         #[arg(long, value_name = "X,T", allow_hyphen_values = true)]
         at: Vec<String>,
     },
@@ -114,6 +114,9 @@ impl Experiment {
         };
         if method == Method::Causal && config.inverse.is_some() {
             return Err(Error::parameter("--method", "causal", "must be default for an inverse problem"));
+        }
+        if method == Method::Causal && config.flow()?.is_some() {
+            return Err(Error::parameter("--method", "causal", "must be default for navier_stokes"));
         }
         let out = common.folder(&format!("{}{suffix}", config.name));
         Ok(Self { config, method, out, threads: common.threads(), json: common.json, quiet: common.quiet })
@@ -188,11 +191,7 @@ fn train(experiment: &Experiment, path: &Path, request: &Request, print: Printer
             is_finished = false;
             return Ok(Vec::new());
         }
-        let problem = match method {
-            Method::Default => config.problem()?,
-            Method::Causal => parseval::pinn::CausalMarch::<f64>::published(&config.problem()?),
-        };
-        train::save(run, &problem, training.solution())?;
+        train::save(run, &training.solved())?;
         numbers(training, config, &reference, summary)
     })?;
     if is_finished { evaluate::evaluate(experiment, print) } else { Ok(()) }
@@ -205,7 +204,7 @@ fn numbers(
     reference: &Reference,
     summary: &Summary,
 ) -> Result<Vec<(String, f64)>> {
-    let (error, of_times) = reference.error(&reference.of(training.solution())?);
+    let (error, of_times) = reference.error(&training.solved().at(reference)?);
     let mut numbers = vec![
         ("relative L2".to_owned(), error),
         ("relative L2 at the end".to_owned(), of_times.last().copied().unwrap_or(f64::NAN)),

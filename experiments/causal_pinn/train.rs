@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use parseval::pinn::{CausalMarch, Equation, March, Problem, Reference, Sample, Solution, Tensor as Values};
+use parseval::pinn::plane::{self, Flow};
+use parseval::pinn::{CausalMarch, Equation, March, Problem, Progress, Reference, Sample, Solution, Tensor as Values};
 use parseval::run::RunDirectory;
 use parseval::run::checkpoint::{Checkpoint, Snapshot};
 use parseval::run::seed;
@@ -29,13 +30,18 @@ enum Solver {
     GaussNewton(Box<March>),
     Single(Box<CausalMarch<f32>>),
     Double(Box<CausalMarch<f64>>),
+    Plane(Box<plane::March>),
 }
 
 impl Training {
     pub fn new(config: &Config, reference: &Reference, method: Method, run_seed: u64, threads: usize) -> Result<Self> {
-        let (problem, seed) = (config.problem()?, seed::derive(run_seed, "parameters", 0));
-        let end = end(config);
-        let solver = match method {
+        let seed = seed::derive(run_seed, "parameters", 0);
+        let new = |solver| Ok(Self { name: config.name.clone(), solver, seconds: [0.0, processor_seconds()] });
+        if let Some(flow) = config.flow()? {
+            return new(Solver::Plane(Box::new(plane::March::new(&flow, &config.march, seed, threads)?)));
+        }
+        let (problem, end) = (config.problem()?, end(config));
+        new(match method {
             Method::Default => {
                 let march = March::new(&problem, &config.march, seed, threads)?;
                 Solver::GaussNewton(Box::new(identify(config, &problem, reference, march, run_seed)?))
@@ -44,15 +50,17 @@ impl Training {
                 Solver::Single(Box::new(CausalMarch::new(&problem, &config.causal, end, seed, threads)?))
             }
             Method::Causal => Solver::Double(Box::new(CausalMarch::new(&problem, &config.causal, end, seed, threads)?)),
-        };
-        Ok(Self { name: config.name.clone(), solver, seconds: [0.0, processor_seconds()] })
+        })
     }
 
-    pub fn solution(&self) -> &Solution {
+    /// What is solved so far.
+    pub fn solved(&self) -> Solved {
+        let line = |problem: &Problem, solution: &Solution| Solved::Line(problem.clone(), solution.clone());
         match &self.solver {
-            Solver::GaussNewton(march) => march.solution(),
-            Solver::Single(march) => march.solution(),
-            Solver::Double(march) => march.solution(),
+            Solver::GaussNewton(march) => line(march.problem(), march.solution()),
+            Solver::Single(march) => line(march.problem(), march.solution()),
+            Solver::Double(march) => line(march.problem(), march.solution()),
+            Solver::Plane(march) => Solved::Plane(march.flow().clone(), march.solution().clone()),
         }
     }
 
@@ -78,8 +86,49 @@ impl Training {
             Solver::GaussNewton(march) => march.state(),
             Solver::Single(march) => march.state(),
             Solver::Double(march) => march.state(),
+            Solver::Plane(march) => march.state(),
         }
     }
+}
+
+/// A solution with its problem.
+pub enum Solved {
+    Line(Problem, Solution),
+    Plane(Flow, plane::Solution),
+}
+
+impl Solved {
+    /// Values at the places of a reference.
+    pub fn at(&self, reference: &Reference) -> Result<Vec<f64>> {
+        match self {
+            Self::Line(_, solution) => reference.of(solution),
+            Self::Plane(_, solution) => solution.at(reference),
+        }
+    }
+
+    /// Windows, and parameters in each.
+    pub fn size(&self) -> [usize; 2] {
+        let [windows, parameters] = match self {
+            Self::Line(_, s) => [s.pieces.len(), s.pieces.first().map_or(0, |piece| piece.theta.len())],
+            Self::Plane(_, s) => [s.pieces.len(), s.pieces.first().map_or(0, |piece| piece.theta.len())],
+        };
+        [windows, parameters]
+    }
+}
+
+/// What is recorded of a Gauss-Newton step.
+fn gauss_newton(progress: Option<Progress>) -> Scalars {
+    let Some(p) = progress else { return Scalars::new() };
+    let mut scalars: Scalars = vec![
+        ("residual".into(), p.residual),
+        ("damping".into(), p.lambda),
+        ("window".into(), p.window as f64),
+        ("front".into(), p.front),
+    ];
+    if p.held_out.is_finite() {
+        scalars.push(("held-out residual".into(), p.held_out));
+    }
+    scalars
 }
 
 /// Most steps that there can be.
@@ -114,7 +163,8 @@ fn identify(config: &Config, problem: &Problem, reference: &Reference, march: Ma
         sample.value += inverse.noise * mean_square.sqrt() * rng.sample::<f64, _>(StandardNormal);
     }
     let unknown = inverse.unknown.iter().map(|name| equation.coefficient(name)).collect::<Result<Vec<_>>>()?;
-    march.identify(samples, inverse.weight, &unknown, &inverse.guess)
+    let weights = [inverse.weight, inverse.last_weight.unwrap_or(inverse.weight)];
+    march.identify(samples, weights, &unknown, &inverse.guess)
 }
 
 /// Seconds that this process's first thread has computed; with one thread the cost that does not depend on who else uses
@@ -135,19 +185,8 @@ impl Train for Training {
     /// Steps after the last window do nothing.
     fn step(&mut self, _: u64) -> Result<Scalars> {
         let mut scalars: Scalars = match &mut self.solver {
-            Solver::GaussNewton(march) => {
-                let Some(p) = march.step()? else { return Ok(Scalars::new()) };
-                let mut scalars: Scalars = vec![
-                    ("residual".into(), p.residual),
-                    ("damping".into(), p.lambda),
-                    ("window".into(), p.window as f64),
-                    ("front".into(), p.front),
-                ];
-                if p.held_out.is_finite() {
-                    scalars.push(("held-out residual".into(), p.held_out));
-                }
-                scalars
-            }
+            Solver::GaussNewton(march) => gauss_newton(march.step()?),
+            Solver::Plane(march) => gauss_newton(march.step()?),
             Solver::Single(march) => causal(march.step()?),
             Solver::Double(march) => causal(march.step()?),
         };
@@ -177,6 +216,7 @@ impl Train for Training {
             Solver::GaussNewton(march) => march.restore(find)?,
             Solver::Single(march) => march.restore(find)?,
             Solver::Double(march) => march.restore(find)?,
+            Solver::Plane(march) => march.restore(find)?,
         }
         self.seconds = [find("processor").map_or(0.0, |(_, s)| s[0]), processor_seconds()];
         Ok(())
@@ -211,23 +251,34 @@ const TENSORS: &str = "solution.safetensors";
 const PROBLEM: &str = "problem.json";
 
 /// Writes a solution, and the problem that it needs to be built again.
-pub fn save(run: &RunDirectory, problem: &Problem, solution: &Solution) -> Result<()> {
+pub fn save(run: &RunDirectory, solved: &Solved) -> Result<()> {
     let tensor = |(shape, values): Values| Tensor::new(&shape, values);
-    let tensors = solution.tensors().into_iter().map(|(name, values)| Ok((name, tensor(values)?)));
+    let (tensors, problem) = match solved {
+        Solved::Line(problem, solution) => (solution.tensors(), serde_json::to_string_pretty(problem)),
+        Solved::Plane(flow, solution) => (solution.tensors(), serde_json::to_string_pretty(flow)),
+    };
+    let tensors = tensors.into_iter().map(|(name, values)| Ok((name, tensor(values)?)));
     let metadata =
         BTreeMap::from([("model".to_owned(), "pinn".to_owned()), ("problem".to_owned(), PROBLEM.to_owned())]);
     write_tensors(&run.path().join(TENSORS), &tensors.collect::<Result<Tensors>>()?, &metadata)?;
     let path = run.path().join(PROBLEM);
-    let text = serde_json::to_string_pretty(problem).map_err(|e| Error::format(&path, e.to_string()))?;
+    let text = problem.map_err(|e| Error::format(&path, e.to_string()))?;
     std::fs::write(&path, text + "\n").map_err(|e| Error::io(&path, e))
 }
 
-/// Reads what [`save`] wrote.
-pub fn load(folder: &Path, threads: usize) -> Result<(Problem, Solution)> {
+/// Reads what [`save`] wrote for a configuration.
+pub fn load(config: &Config, folder: &Path, threads: usize) -> Result<Solved> {
     let path = folder.join(PROBLEM);
     let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
-    let problem: Problem = serde_json::from_str(&text).map_err(|e| Error::format(&path, e.to_string()))?;
+    let bad = |e: serde_json::Error| Error::format(&path, e.to_string());
     let file = TensorFile::read(&folder.join(TENSORS))?;
-    let solution = Solution::from_tensors(&problem, |name| values(&file, name), threads)?;
-    Ok((problem, solution))
+    let tensor = |name: &str| values(&file, name);
+    if config.flow()?.is_some() {
+        let flow: Flow = serde_json::from_str(&text).map_err(bad)?;
+        let solution = plane::Solution::from_tensors(&flow, tensor, threads)?;
+        return Ok(Solved::Plane(flow, solution));
+    }
+    let problem: Problem = serde_json::from_str(&text).map_err(bad)?;
+    let solution = Solution::from_tensors(&problem, tensor, threads)?;
+    Ok(Solved::Line(problem, solution))
 }

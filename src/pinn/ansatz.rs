@@ -43,6 +43,13 @@ impl Lifting {
         }
     }
 
+    /// `g = (s / tau)^q` and `dg / dt` in a window.
+    pub(super) fn gate(self, times: [f64; 2], t: f64) -> [f64; 2] {
+        let tau = times[1] - times[0];
+        let (s, q) = ((t - times[0]) / tau, self.power());
+        [s.powi(q), if q == 0 { 0.0 } else { f64::from(q) * s.powi(q - 1) / tau }]
+    }
+
     /// Whether it depends on the rate `u_t` at the start, and so on all coefficients.
     pub fn knows_rates(self) -> bool {
         self.power() > 1
@@ -213,15 +220,13 @@ impl Window {
 
     /// `g = (s / tau)^q` and `dg / dt`.
     pub fn gate(&self, t: f64) -> [f64; 2] {
-        let tau = self.times[1] - self.times[0];
-        let (s, q) = ((t - self.times[0]) / tau, self.lifting.power());
-        [s.powi(q), if q == 0 { 0.0 } else { f64::from(q) * s.powi(q - 1) / tau }]
+        self.lifting.gate(self.times, t)
     }
 }
 
 /// `e^z`, `phi_1(z) = (e^z - 1) / z` and `phi_2(z) = (phi_1(z) - 1) / z`; where the differences would cancel, by the series
 /// `phi_2(z) = sum_j z^j / (j + 2)!`.
-fn phi(z: Complex64) -> [Complex64; 3] {
+pub(super) fn phi(z: Complex64) -> [Complex64; 3] {
     if z.norm_sqr() > 1.0 {
         let phi0 = z.exp();
         let phi1 = (phi0 - 1.0) / z;

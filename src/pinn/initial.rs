@@ -1,7 +1,10 @@
 //! Initial states by name.
 
 use std::f64::consts::PI;
+use std::path::{Path, PathBuf};
 
+use ndarray::Array1;
+use ndarray_npy::ReadNpyExt;
 use serde::{Deserialize, Serialize};
 
 use super::series::Series;
@@ -41,6 +44,11 @@ pub enum Initial {
         /// The values.
         values: Vec<f64>,
     },
+    /// The same from a file.
+    File {
+        /// A one-dimensional `.npy` file in double precision.
+        path: PathBuf,
+    },
     /// One number a field: the state of an ordinary differential equation.
     Point {
         /// The numbers.
@@ -52,11 +60,24 @@ pub enum Initial {
 const POINTS: usize = 8192;
 
 impl Initial {
+    /// Values in place of a file, whose path is relative to `folder`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Format`] for a file that is not there or has another content.
+    pub fn read(&self, folder: &Path) -> Result<Self> {
+        let Self::File { path } = self else { return Ok(self.clone()) };
+        let path = folder.join(path);
+        let file = std::fs::File::open(&path).map_err(|e| Error::io(&path, e))?;
+        let values = Array1::<f64>::read_npy(file).map_err(|e| Error::format(&path, e.to_string()))?;
+        Ok(Self::Values { values: values.to_vec() })
+    }
+
     /// The state as a series a field.
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] for values that are not periodic to the eye, that is, whose highest modes are as large as the
+    /// Those of [`Initial::read`]; [`Error::Parameter`] for values that are not periodic to the eye, that is, whose highest modes are as large as the
     /// others, for more than one field of a named state, or a wrong number of values.
     pub fn series(&self, interval: Option<Interval>, fields: usize) -> Result<Vec<Series>> {
         if let Self::Point { values } = self {
@@ -100,6 +121,7 @@ impl Initial {
                 }
                 Ok(series)
             }
+            Self::File { .. } => return self.read(Path::new("."))?.series(interval, fields),
             Self::Point { .. } => unreachable!("done above"),
         };
         Ok(vec![series?])

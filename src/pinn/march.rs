@@ -14,6 +14,20 @@ use super::solution::{Piece, Problem, Solution, Tensor, of_series, series};
 use crate::error::{Error, Result};
 use crate::optim::{GaussNewton, GaussNewtonOptions, NamedTensor, Stateful, TensorData};
 
+/// Which parameters of a network are unknowns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Train {
+    /// All.
+    #[default]
+    All,
+    /// Those of the last layer; the layers before make random features. The problem is then nonlinear only as far as the equation
+    /// is, and a few steps solve it. It takes many more units, and solutions without fronts.
+    ///
+    /// Dong & Li, *Comput. Methods Appl. Mech. Eng.* 387, 114129 (2021).
+    LastLayer,
+}
+
 /// How a solution is marched; a section of a configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -37,6 +51,8 @@ pub struct Marching {
     pub tolerance: f64,
     /// A window is done, too, when the loss has fallen by less than this factor over twenty steps.
     pub stall: f64,
+    /// Which parameters are unknowns.
+    pub train: Train,
     /// Starts a window from the parameters of the one before.
     pub warm_start: bool,
     /// Points on which the state at the end of a window is taken.
@@ -60,6 +76,7 @@ impl Default for Marching {
             front_tolerance: 1e-2,
             tolerance: 0.0,
             stall: 1.0,
+            train: Train::All,
             warm_start: true,
             state_points: 512,
             initial_weight: 100.0,
@@ -115,13 +132,13 @@ pub struct Progress {
 }
 
 /// Points that are held out.
-const HELD_OUT: usize = 1024;
+pub(super) const HELD_OUT: usize = 1024;
 
 /// Points at which an initial state is fitted that is not built in.
 const INITIAL_POINTS: usize = 256;
 
 /// Candidates for each point that is drawn by the residual.
-const CANDIDATES: usize = 4;
+pub(super) const CANDIDATES: usize = 4;
 
 /// A solution in the making. One call of [`March::step`] is one Gauss-Newton step.
 pub struct March {
@@ -132,7 +149,8 @@ pub struct March {
     seed: u64,
     threads: usize,
     samples: Vec<Sample>,
-    sample_weight: f64,
+    /// Weights of the samples with the first and the last points.
+    sample_weights: [f64; 2],
     unknown: Vec<usize>,
     identified: Option<Identified>,
     current: Option<Current>,
@@ -151,6 +169,8 @@ pub struct Identified {
 struct Current {
     window: Arc<Window>,
     network: Arc<Network>,
+    /// The first parameters of the network, which are not trained.
+    frozen: Vec<f64>,
     theta: Vec<f64>,
     residual: Option<Residual>,
     optimizer: GaussNewton,
@@ -164,8 +184,9 @@ struct Current {
 
 impl Current {
     fn piece(&self) -> Piece {
-        let weights = self.network.parameters();
-        Piece { window: self.window.clone(), network: self.network.clone(), theta: self.theta[..weights].to_vec() }
+        let weights = self.network.parameters() - self.frozen.len();
+        let theta = [&self.frozen, &self.theta[..weights]].concat();
+        Piece { window: self.window.clone(), network: self.network.clone(), theta }
     }
 }
 
@@ -185,7 +206,7 @@ impl March {
             seed,
             threads,
             samples: Vec::new(),
-            sample_weight: 0.0,
+            sample_weights: [0.0; 2],
             unknown: Vec::new(),
             identified: None,
             current: None,
@@ -195,15 +216,28 @@ impl March {
     }
 
     /// An inverse problem: the coefficients `unknown` are found together with the solution, from a first guess and
-    /// samples, whose mean square misfit counts `weight` times as much as that of the residual.
+    /// samples, whose mean square misfit counts `weights` times as much as that of the residual.
+    ///
+    /// The weight goes from the first to the second value in equal ratios as points are drawn again: a large one leads to the
+    /// data from a bad guess, a small one at the end leaves noise to the data.
     ///
     /// # Errors
     ///
     /// [`Error::Parameter`] without samples, for more than one window, or for the exponential lifting, which fixes `u_t` at
     /// the start by coefficients that are not known.
-    pub fn identify(mut self, samples: Vec<Sample>, weight: f64, unknown: &[usize], guess: &[f64]) -> Result<Self> {
-        if samples.is_empty() || !(weight > 0.0 && weight.is_finite()) {
-            return Err(Error::parameter("weight of samples", weight, "must be positive, and there must be samples"));
+    pub fn identify(
+        mut self,
+        samples: Vec<Sample>,
+        weights: [f64; 2],
+        unknown: &[usize],
+        guess: &[f64],
+    ) -> Result<Self> {
+        if samples.is_empty() || weights.iter().any(|&weight| !(weight > 0.0 && weight.is_finite())) {
+            return Err(Error::parameter(
+                "weights of samples",
+                format!("{weights:?}"),
+                "must be positive, and there must be samples",
+            ));
         }
         if self.problem.lifting.knows_rates() {
             return Err(Error::parameter(
@@ -218,10 +252,15 @@ impl March {
         let mut c = self.equation.coefficients();
         unknown.iter().zip(guess).for_each(|(&i, &value)| c[i] = value);
         self.equation = Arc::new(self.equation.with_coefficients(&c));
-        self.sample_weight = (weight / samples.len() as f64).sqrt();
+        self.sample_weights = weights.map(|weight| (weight / samples.len() as f64).sqrt());
         (self.samples, self.unknown) = (samples, unknown.to_vec());
         self.open(self.problem.state()?)?;
         Ok(self)
+    }
+
+    /// The problem that is solved.
+    pub fn problem(&self) -> &Problem {
+        &self.problem
     }
 
     /// The coefficients of an inverse problem that is done.
@@ -257,17 +296,23 @@ impl March {
         let c = self.equation.coefficients();
         let window = Arc::new(Window::new(&*self.equation, &c, self.problem.lifting, times, state)?);
         let network = Arc::new(self.problem.plan(times, self.threads)?);
-        let mut theta = match self.solution.pieces.last() {
-            Some(piece) if self.options.warm_start => piece.theta.clone(),
-            _ => network.mlp().parameters(self.seed)?.theta().to_vec(),
+        let random = match self.options.train {
+            Train::All => (network.random(self.seed), 0),
+            Train::LastLayer => network.features(self.seed),
         };
+        let (mut frozen, first) = match self.solution.pieces.last() {
+            Some(piece) if self.options.warm_start => (piece.theta.clone(), random.1),
+            _ => random,
+        };
+        let mut theta = frozen.split_off(first);
         theta.extend(self.unknown.iter().map(|&i| c[i]));
-        let (samples, _) = self.data(&window);
+        let (samples, _) = self.data(&window, 0);
         let rows = self.options.points * self.equation.fields() + samples.len();
         let optimizer = GaussNewton::new(theta.len(), rows, self.options.optimizer, self.threads)?;
         self.current = Some(Current {
             window,
             network,
+            frozen,
             theta,
             residual: None,
             optimizer,
@@ -331,7 +376,7 @@ impl March {
         if done {
             let piece = current.piece();
             if let (false, Some(residual)) = (self.unknown.is_empty(), current.residual.as_mut()) {
-                let values = current.theta[piece.theta.len()..].to_vec();
+                let values = current.theta[piece.theta.len() - current.frozen.len()..].to_vec();
                 let deviations = deviations(residual, &current.theta, self.unknown.len(), self.samples.len())?;
                 self.identified = Some(Identified { values, deviations });
             }
@@ -400,7 +445,8 @@ impl March {
         });
         current.optimizer.restore(&stored.collect::<Result<Vec<_>>>()?)?;
         let points: Vec<[f64; 2]> = get("current.points")?.1.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
-        current.residual = (!points.is_empty()).then(|| self.trained_on(&current, points));
+        current.residual =
+            (!points.is_empty()).then(|| self.trained_on(&current, points, self.draws(current.step.saturating_sub(1))));
         self.current = Some(current);
         Ok(())
     }
@@ -426,7 +472,7 @@ impl March {
         let c = self.equation.coefficients();
         let residual =
             Residual::new(self.equation.clone(), &c, current.network.clone(), current.window.clone(), points);
-        residual.with_unknown(&self.unknown)
+        residual.with_unknown(&self.unknown).with_frozen(&current.frozen)
     }
 
     /// Root mean square of the residual at held-out points.
@@ -452,22 +498,29 @@ impl March {
                 .collect();
             points.extend(systematic(&size, chosen).into_iter().map(|i| candidates[i]));
         }
-        self.trained_on(current, points)
+        self.trained_on(current, points, self.draws(current.step))
     }
 
-    /// The residual at points, with the samples.
-    fn trained_on(&self, current: &Current, points: Vec<[f64; 2]>) -> Residual {
+    /// How often points were drawn again before a step.
+    fn draws(&self, step: usize) -> usize {
+        step.checked_div(self.options.redraw).unwrap_or(0)
+    }
+
+    /// The residual at points that were drawn again so often, with the samples.
+    fn trained_on(&self, current: &Current, points: Vec<[f64; 2]>, draws: usize) -> Residual {
         let residual = self.residual_at(current, points);
-        match self.data(&current.window) {
+        match self.data(&current.window, draws) {
             (samples, _) if samples.is_empty() => residual,
             (samples, weight) => residual.with_samples(samples, weight),
         }
     }
 
     /// Samples and the weight of each: those of an inverse problem, and the initial state if it is not built in.
-    fn data(&self, window: &Window) -> (Vec<Sample>, f64) {
+    fn data(&self, window: &Window, draws: usize) -> (Vec<Sample>, f64) {
         if window.lifting != Lifting::None {
-            return (self.samples.clone(), self.sample_weight);
+            let [first, last] = self.sample_weights;
+            let share = draws as f64 / self.draws(self.options.steps - 1).max(1) as f64;
+            return (self.samples.clone(), first.powf(1.0 - share) * last.powf(share));
         }
         let mut samples = Vec::new();
         for (field, series) in window.state.iter().enumerate() {
@@ -485,7 +538,7 @@ impl March {
 }
 
 /// A number that depends on all three.
-fn mix(seed: u64, a: u64, b: u64) -> u64 {
+pub(super) fn mix(seed: u64, a: u64, b: u64) -> u64 {
     let scramble = |z: u64| {
         let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -496,7 +549,7 @@ fn mix(seed: u64, a: u64, b: u64) -> u64 {
 
 /// `count` numbers drawn with probabilities proportional to `weights`, each at most once, by a comb of equal teeth over
 /// the running sum.
-fn systematic(weights: &[f64], count: usize) -> Vec<usize> {
+pub(super) fn systematic(weights: &[f64], count: usize) -> Vec<usize> {
     let total: f64 = weights.iter().sum();
     let mut chosen = Vec::with_capacity(count);
     let mut left = vec![true; weights.len()];
@@ -586,7 +639,7 @@ mod tests {
             Sample { point: [reference.x[x], reference.times[t]], field: 0, value: reference.values[t * 32 + x] }
         });
         let march = March::new(&burgers, &options(&[0.5], 50), 1, 1).unwrap();
-        let mut march = march.identify(samples.collect(), 100.0, &[1], &[0.3]).unwrap();
+        let mut march = march.identify(samples.collect(), [100.0; 2], &[1], &[0.3]).unwrap();
         while march.step().unwrap().is_some() {}
         let Identified { values, deviations } = march.identified().unwrap();
         // The error of the solution is about 1e-4.

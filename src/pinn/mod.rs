@@ -16,6 +16,7 @@
 //! * [`Reference`] is the classical solution of the same problem.
 //! * [`CausalMarch`] is the published training with exponential causal weights, for comparison. A patent application
 //!   covers those weights: see [`NOTICE`]. Nothing else here uses them.
+//! * [`plane`] has the same for two-dimensional flow.
 //! * [`lagrangian`] has the same in moving coordinates, for what is carried along fast.
 //!
 //! # Example
@@ -51,6 +52,7 @@ mod equation;
 mod initial;
 pub mod lagrangian;
 mod march;
+pub mod plane;
 mod reference;
 mod residual;
 mod series;
@@ -62,7 +64,7 @@ pub use causal::{Causal, CausalMarch, CausalProgress, NOTICE, causal_weights};
 pub use covariance::deviations;
 pub use equation::{Equation, Polynomial, Term};
 pub use initial::{Initial, Interval};
-pub use march::{Identified, March, Marching, Progress};
+pub use march::{Identified, March, Marching, Progress, Train};
 pub use reference::{Places, Reference};
 pub use residual::{Network, Residual, Sample};
 pub use series::Series;

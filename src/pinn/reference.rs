@@ -19,9 +19,9 @@ use crate::stepper::{Options, Scheme, Stepper};
 pub struct Reference {
     /// Times, from 0.
     pub times: Vec<f64>,
-    /// Points; one that means nothing for ordinary differential equations.
+    /// Points; one that means nothing for ordinary differential equations, and those of both directions in the plane.
     pub x: Vec<f64>,
-    /// Values `[time, x, field]`.
+    /// Values `[time, x, field]`, in the plane `[time, x, y]`.
     pub values: Vec<f64>,
     /// Seconds of the solver.
     pub seconds: f64,
@@ -151,7 +151,7 @@ impl Reference {
 }
 
 impl Places {
-    fn times(&self) -> Vec<f64> {
+    pub(super) fn times(&self) -> Vec<f64> {
         (0..=self.steps).map(|i| self.end * i as f64 / self.steps as f64).collect()
     }
 }

@@ -3,18 +3,21 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
 use super::Equation;
 use super::ansatz::{Parity, Window};
 use crate::autodiff::Workers;
 use crate::error::{Error, Result};
-use crate::jet::{Direction, Jets, Mlp};
+use crate::jet::{Architecture, Blueprint, Direction, Jets};
 use crate::optim::LeastSquares;
 
 /// A network with the symmetry of its problem: `N(x, t)`, or its even or odd part about `x_*`.
 ///
 /// For an ordinary differential equation there is no `x`, and points are times.
 pub struct Network {
-    mlp: Mlp,
+    blueprint: Blueprint,
     jets: Jets<f64>,
     workers: Workers<f64>,
     parity: Parity,
@@ -27,12 +30,12 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// [`Error::Parameter`] for a network that [`Mlp`] refuses, or whose coordinates are not `x, t` (`t` for order 0).
-    pub fn plan(mlp: &Mlp, order: usize, parity: Parity, about: f64, threads: usize) -> Result<Self> {
-        let coordinates = if order == 0 { 1 } else { 2 };
-        if mlp.coordinates.len() != coordinates {
+    /// [`Error::Parameter`] for a network that its blueprint refuses, or whose coordinates are not `x, t` (`t` for order 0).
+    pub fn plan(network: &dyn Architecture, order: usize, parity: Parity, about: f64, threads: usize) -> Result<Self> {
+        let (blueprint, coordinates) = (network.blueprint()?, if order == 0 { 1 } else { 2 });
+        if blueprint.coordinates() != coordinates {
             let rule = format!("must be {coordinates} for an equation of order {order} in x");
-            return Err(Error::parameter("number of coordinates", mlp.coordinates.len(), rule));
+            return Err(Error::parameter("number of coordinates", blueprint.coordinates(), rule));
         }
         if order == 0 && parity != Parity::None {
             return Err(Error::parameter("parity", format!("{parity:?}"), "must be none without x"));
@@ -40,8 +43,8 @@ impl Network {
         let time = Direction::axis(coordinates - 1, 1);
         let directions = if order == 0 { vec![time] } else { vec![Direction::axis(0, order), time] };
         Ok(Self {
-            jets: Jets::plan(mlp, &directions)?,
-            mlp: mlp.clone(),
+            jets: Jets::plan(network, &directions)?,
+            blueprint,
             workers: Workers::new(threads)?,
             parity,
             about,
@@ -54,9 +57,37 @@ impl Network {
         self.jets.parameters()
     }
 
-    /// The network.
-    pub fn mlp(&self) -> &Mlp {
-        &self.mlp
+    /// Number of fields.
+    pub fn outputs(&self) -> usize {
+        self.blueprint.outputs()
+    }
+
+    /// Random parameters to start from.
+    pub fn random(&self, seed: u64) -> Vec<f64> {
+        self.blueprint.parameters(seed).theta().to_vec()
+    }
+
+    /// Random parameters whose last layer is zero, and where its parameters begin: those before make random features.
+    ///
+    /// Biases are uniform within the sums of the absolute weights of their unit, so that units switch at places all over the domain.
+    pub fn features(&self, seed: u64) -> (Vec<f64>, usize) {
+        let parameters = self.blueprint.parameters::<f64>(seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_add(1));
+        let mut theta = parameters.theta().to_vec();
+        let of = |name: &str| parameters.views().iter().find(|view| view.name == name);
+        for bias in parameters.views().iter().filter(|view| view.name.ends_with(".bias")) {
+            let weight = of(&bias.name.replace(".bias", ".weight")).expect("a layer has weights and biases");
+            let inputs = weight.len() / bias.len();
+            for unit in 0..bias.len() {
+                let weights = &theta[weight.offset + unit * inputs..][..inputs];
+                let bound: f64 = weights.iter().map(|w| w.abs()).sum();
+                theta[bias.offset + unit] = rng.random_range(-1.0..1.0) * bound;
+            }
+        }
+        let [.., weight, _] = parameters.views() else { unreachable!("a network has a last layer") };
+        let last = weight.offset;
+        theta[last..].fill(0.0);
+        (theta, last)
     }
 
     /// Highest derivative in `x`.
@@ -66,7 +97,7 @@ impl Network {
 
     /// Numbers in a jet, `[component, field]`: derivatives `0..=order` in `x`, then the one in `t`.
     pub(super) fn jet(&self) -> usize {
-        self.jets.components() * self.mlp.outputs
+        self.jets.components() * self.outputs()
     }
 
     /// Points of the network for each point of the problem.
@@ -94,8 +125,8 @@ impl Network {
 
     /// Jets at points whose [`Network::places`] are given.
     pub(super) fn derivatives(&self, theta: &[f64], places: &[f64], jets: &mut Vec<f64>) {
-        let (jet, outputs) = (self.jet(), self.mlp.outputs);
-        let count = places.len() / self.mlp.coordinates.len();
+        let (jet, outputs) = (self.jet(), self.outputs());
+        let count = places.len() / self.blueprint.coordinates();
         jets.resize(count * jet, 0.0);
         self.jets.derivatives(&self.workers, theta, places, jets);
         if self.parity != Parity::None {
@@ -109,17 +140,18 @@ impl Network {
         }
     }
 
-    /// Rows `d r_p / d theta` for the cotangents `d r_p / d jet_p`, `[point, component, field]`; each row has `stride` values.
+    /// Rows `d r_p / d theta` for the cotangents `d r_p / d jet_p`, `[point, component, field]`; each row has `stride` values, of which
+    /// the first are those of the parameters after the `frozen` ones.
     fn rows(
         &self,
         theta: &[f64],
         places: &[f64],
         cotangents: &[f64],
         rows: &mut [f64],
-        stride: usize,
+        [stride, frozen]: [usize; 2],
         memory: &mut Vec<f64>,
     ) {
-        let (jet, outputs, n) = (self.jet(), self.mlp.outputs, self.parameters());
+        let (jet, outputs, n) = (self.jet(), self.outputs(), self.parameters());
         let (count, images) = (cotangents.len() / jet, self.images());
         // A few points at a time: their rows stay in the cache until they are added up.
         let block = 64;
@@ -127,7 +159,7 @@ impl Network {
         memory.resize(block * images * n, 0.0);
         for first in (0..count).step_by(block) {
             let block = block.min(count - first);
-            let coordinates = self.mlp.coordinates.len();
+            let coordinates = self.blueprint.coordinates();
             let places = &places[first * images * coordinates..][..block * images * coordinates];
             let part = &mut memory[..block * images * n];
             let cotangents = &cotangents[first * jet..][..block * jet];
@@ -144,10 +176,13 @@ impl Network {
             };
             self.jets.jacobian(&self.workers, theta, places, &mut ignored[..block * images], part, seed);
             for (p, row) in part.chunks_exact(images * n).enumerate() {
-                let target = &mut rows[(first + p) * stride..][..n];
+                let target = &mut rows[(first + p) * stride..][..n - frozen];
                 match images {
-                    1 => target.copy_from_slice(row),
-                    _ => target.iter_mut().zip(row.iter().zip(&row[n..])).for_each(|(t, (a, b))| *t = a + b),
+                    1 => target.copy_from_slice(&row[frozen..]),
+                    _ => {
+                        let both = row[frozen..n].iter().zip(&row[n + frozen..]);
+                        target.iter_mut().zip(both).for_each(|(t, (a, b))| *t = a + b);
+                    }
                 }
             }
         }
@@ -181,6 +216,8 @@ pub struct Residual {
     weights: Vec<f64>,
     samples: Vec<Sample>,
     sample_weight: f64,
+    /// The first parameters of the network, which are not unknowns.
+    frozen: Vec<f64>,
     places: Vec<f64>,
     /// Of the lifting at points and samples, and `g, g_t`.
     lifts: Vec<f64>,
@@ -208,6 +245,7 @@ impl Residual {
             points,
             samples: Vec::new(),
             sample_weight: 0.0,
+            frozen: Vec::new(),
             places: Vec::new(),
             lifts: Vec::new(),
             gates: Vec::new(),
@@ -221,6 +259,12 @@ impl Residual {
     /// With unknown coefficients, whose values are at the end of `theta`.
     pub fn with_unknown(mut self, unknown: &[usize]) -> Self {
         self.unknown = unknown.to_vec();
+        self
+    }
+
+    /// With the first parameters of the network as they are; the unknowns are the others.
+    pub fn with_frozen(mut self, frozen: &[f64]) -> Self {
+        self.frozen = frozen.to_vec();
         self
     }
 
@@ -253,11 +297,16 @@ impl Residual {
         let per_point = self.places.len() / self.gates.len().max(1);
         let places = &self.places[range.start * per_point..range.end * per_point];
         network.derivatives(&theta[..network.parameters()], places, &mut self.jets);
-        let fields = network.mlp.outputs;
+        let fields = network.outputs();
         let lifts = &self.lifts[range.start * jet..];
         for ((u, lift), gate) in self.jets.chunks_exact_mut(jet).zip(lifts.chunks_exact(jet)).zip(&self.gates[range]) {
             assemble(u, lift, *gate, fields);
         }
+    }
+
+    /// All parameters of the network, and after them the unknown coefficients.
+    fn full(&self, theta: &[f64]) -> Vec<f64> {
+        [&self.frozen, theta].concat()
     }
 
     /// The coefficients with the unknown ones taken from `theta`.
@@ -269,8 +318,9 @@ impl Residual {
 
     /// `u_t - f` at all points without weights, `[equation, point]`.
     pub fn unweighted(&mut self, theta: &[f64]) -> Vec<f64> {
-        let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.mlp.outputs);
+        let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.outputs());
         let mut r = vec![0.0; points * fields];
+        let theta = &self.full(theta);
         let c = self.coefficients(theta);
         let mut f = vec![0.0; fields];
         self.solution(theta, 0..points);
@@ -294,7 +344,7 @@ pub(super) fn assemble(jet: &mut [f64], lift: &[f64], [gate, rate]: [f64; 2], fi
 }
 
 /// The transpose of [`assemble`] for cotangents.
-fn assemble_adjoint(cotangent: &mut [f64], [gate, rate]: [f64; 2], fields: usize) {
+pub(super) fn assemble_adjoint(cotangent: &mut [f64], [gate, rate]: [f64; 2], fields: usize) {
     let last = cotangent.len() - fields;
     for field in 0..fields {
         cotangent[field] = gate * cotangent[field] + rate * cotangent[last + field];
@@ -304,15 +354,16 @@ fn assemble_adjoint(cotangent: &mut [f64], [gate, rate]: [f64; 2], fields: usize
 
 impl LeastSquares for Residual {
     fn parameters(&self) -> usize {
-        self.network.parameters() + self.unknown.len()
+        self.network.parameters() - self.frozen.len() + self.unknown.len()
     }
 
     fn residuals(&self) -> usize {
-        self.points.len() * self.network.mlp.outputs + self.samples.len()
+        self.points.len() * self.network.outputs() + self.samples.len()
     }
 
     fn residual(&mut self, theta: &[f64], r: &mut [f64]) {
-        let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.mlp.outputs);
+        let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.outputs());
+        let theta = &self.full(theta);
         let c = self.coefficients(theta);
         let mut f = vec![0.0; fields];
         self.solution(theta, 0..points + self.samples.len());
@@ -330,8 +381,9 @@ impl LeastSquares for Residual {
     }
 
     fn rows(&mut self, theta: &[f64], rows: Range<usize>, r: &mut [f64], jacobian: &mut [f64]) {
-        let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.mlp.outputs);
-        let (stride, weights) = (self.parameters(), self.network.parameters());
+        let (points, jet, fields) = (self.points.len(), self.network.jet(), self.network.outputs());
+        let theta = &self.full(theta);
+        let (stride, weights, frozen) = (self.parameters(), self.network.parameters(), self.frozen.len());
         let c = self.coefficients(theta);
         let (mut f, mut du) = (vec![0.0; fields], vec![0.0; fields * (jet - fields)]);
         let mut dc = vec![0.0; fields * c.len()];
@@ -350,7 +402,7 @@ impl LeastSquares for Residual {
             let (r, jacobian) = (&mut r[at..at + count], &mut jacobian[at * stride..(at + count) * stride]);
             let mut cotangents = std::mem::take(&mut self.jets);
             for (i, (p, u)) in range.clone().zip(cotangents.chunks_exact_mut(jet)).enumerate() {
-                let unknown = &mut jacobian[i * stride + weights..(i + 1) * stride];
+                let unknown = &mut jacobian[i * stride + weights - frozen..(i + 1) * stride];
                 if equation < fields {
                     let w = self.weights[p];
                     let (values, rates) = u.split_at_mut(jet - fields);
@@ -374,7 +426,7 @@ impl LeastSquares for Residual {
             }
             let per_point = self.places.len() / self.gates.len();
             let places = &self.places[range.start * per_point..range.end * per_point];
-            self.network.rows(&theta[..weights], places, &cotangents, jacobian, stride, &mut self.memory);
+            self.network.rows(&theta[..weights], places, &cotangents, jacobian, [stride, frozen], &mut self.memory);
             self.jets = cotangents;
             start = end;
         }
@@ -384,7 +436,7 @@ impl LeastSquares for Residual {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jet::{Activation, Coordinate};
+    use crate::jet::{Activation, Coordinate, Mlp};
     use crate::pinn::{Lifting, Polynomial, Series};
 
     fn mlp(order: usize, outputs: usize) -> Mlp {

@@ -11,7 +11,7 @@ use super::initial::{Initial, Interval};
 use super::residual::{Network, assemble};
 use super::series::Series;
 use crate::error::{Error, Result};
-use crate::jet::{Activation, Coordinate, Mlp};
+use crate::jet::{self, Activation, Coordinate, Mlp, ModifiedMlp};
 
 /// Size of the network of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,11 +27,13 @@ pub struct Architecture {
     pub activation: Activation,
     /// Initial slope of the activations, trained for each layer; 0 for a fixed slope of 1.
     pub scale: f64,
+    /// Gates hidden layers by two encodings of the features, as a [`ModifiedMlp`] does.
+    pub gated: bool,
 }
 
 impl Default for Architecture {
     fn default() -> Self {
-        Self { width: 20, depth: 3, modes: 1, activation: Activation::Tanh, scale: 0.0 }
+        Self { width: 20, depth: 3, modes: 1, activation: Activation::Tanh, scale: 0.0, gated: false }
     }
 }
 
@@ -86,12 +88,14 @@ impl Problem {
     }
 
     /// The network of a window.
-    pub fn mlp(&self, times: [f64; 2]) -> Mlp {
-        let Architecture { width, depth, modes, activation, scale } = self.network;
+    pub fn architecture(&self, times: [f64; 2]) -> Box<dyn jet::Architecture> {
+        let Architecture { width, depth, modes, activation, scale, gated } = self.network;
         let time = Coordinate::Linear { from: times[0], to: times[1] };
         let space = self.interval.map(|Interval { length, .. }| Coordinate::Periodic { length, modes });
         let coordinates = space.into_iter().chain([time]).collect();
-        Mlp { coordinates, width, depth, outputs: self.fields, activation, scale: (scale > 0.0).then_some(scale) }
+        let scale = (scale > 0.0).then_some(scale);
+        let mlp = Mlp { coordinates, width, depth, outputs: self.fields, activation, scale };
+        if gated { Box::new(ModifiedMlp { mlp, fourier: None }) } else { Box::new(mlp) }
     }
 
     /// The network of a window, planned.
@@ -100,7 +104,7 @@ impl Problem {
     ///
     /// As [`Network::plan`].
     pub fn plan(&self, times: [f64; 2], threads: usize) -> Result<Network> {
-        Network::plan(&self.mlp(times), self.equation()?.order(), self.parity, self.about, threads)
+        Network::plan(&*self.architecture(times), self.equation()?.order(), self.parity, self.about, threads)
     }
 }
 
@@ -124,7 +128,7 @@ impl Piece {
         let mut lift = vec![0.0; jet];
         for (u, &[x, t]) in jets.chunks_exact_mut(jet).zip(points) {
             self.window.lift(x, t, &mut lift);
-            assemble(u, &lift, self.window.gate(t), self.network.mlp().outputs);
+            assemble(u, &lift, self.window.gate(t), self.network.outputs());
         }
         jets
     }
