@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use parseval::optim::{Damping, Factorization};
-use parseval::pinn::{CausalMarch, Lifting, March, NOTICE, Parity, Solution};
+use parseval::optim::{Damping, Factorization, GaussNewtonOptions, Scaling};
+use parseval::pinn::{Architecture, CausalMarch, Lifting, March, Marching, NOTICE, Parity, Solution, Train};
 use parseval::run::seeds::{Seeds, Statistics};
 use parseval::run::table::{Cell, Table};
 use parseval::run::{Interrupt, Printer, Progress, seed};
@@ -32,12 +32,26 @@ const VARIANTS: &[Variant] = &[
     ("four fronts a window", Some(|c| c.march.fronts = 4)),
     ("damping by Nielsen", Some(|c| c.march.optimizer.damping = Damping::Nielsen)),
     ("normal equations only", Some(|c| c.march.optimizer.factorization = Factorization::Normal)),
+    ("last layer of 300 random features, 8 steps a window", Some(last_layer)),
     ("published: causal weights, Adam", None),
 ];
 
 fn one_window(config: &mut Config) {
-    config.march.steps *= config.march.ends.len();
+    config.march.steps *= config.march.windows().len();
+    config.march.splits = 1;
     config.march.ends.drain(..config.march.ends.len() - 1);
+}
+
+fn last_layer(config: &mut Config) {
+    config.network = Architecture { width: 300, depth: 1, modes: 4, scale: 5.0, ..config.network };
+    config.march.optimizer = GaussNewtonOptions {
+        damping: Damping::Nielsen,
+        factorization: Factorization::Qr,
+        scaling: Scaling::Columns,
+        first_damping: 1e-24,
+        ..config.march.optimizer
+    };
+    config.march = Marching { train: Train::LastLayer, warm_start: false, steps: 8, redraw: 0, ..config.march.clone() };
 }
 
 pub fn ablate(experiment: &Experiment, seeds: &Seeds, print: Printer) -> Result<()> {

@@ -182,7 +182,7 @@ impl Config {
                 let rule = "must be state or semigroup if coefficients are unknown: the others fix u_t at the start";
                 return Err(Error::parameter("ansatz.lifting", format!("{:?}", self.ansatz.lifting), rule));
             }
-            if self.march.ends.len() > 1 {
+            if self.march.windows().len() > 1 {
                 return Err(Error::parameter(
                     "march.ends",
                     format!("{:?}", self.march.ends),

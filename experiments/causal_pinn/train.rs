@@ -134,7 +134,7 @@ fn gauss_newton(progress: Option<Progress>) -> Scalars {
 /// Most steps that there can be.
 pub fn max_steps(config: &Config, method: Method) -> u64 {
     match method {
-        Method::Default => (config.march.ends.len() * config.march.steps) as u64,
+        Method::Default => (config.march.windows().len() * config.march.steps) as u64,
         Method::Causal => config.causal.max_steps() as u64,
     }
 }

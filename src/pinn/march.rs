@@ -34,6 +34,8 @@ pub enum Train {
 pub struct Marching {
     /// Ends of the windows, ascending.
     pub ends: Vec<f64>,
+    /// Equal windows into which each of those is divided further.
+    pub splits: usize,
     /// Collocation points of a window.
     pub points: usize,
     /// Gauss-Newton steps of a window at most.
@@ -68,6 +70,7 @@ impl Default for Marching {
     fn default() -> Self {
         Self {
             ends: vec![1.0],
+            splits: 1,
             points: 4096,
             steps: 100,
             redraw: 25,
@@ -86,6 +89,18 @@ impl Default for Marching {
 }
 
 impl Marching {
+    /// Ends of all windows.
+    pub fn windows(&self) -> Vec<f64> {
+        let starts = std::iter::once(&0.0).chain(&self.ends);
+        let parts = starts.zip(&self.ends).flat_map(|(&start, &end)| {
+            let part = move |i: usize| {
+                if i == self.splits { end } else { start + (end - start) * i as f64 / self.splits as f64 }
+            };
+            (1..=self.splits).map(part)
+        });
+        parts.collect()
+    }
+
     /// Refuses values out of range.
     ///
     /// # Errors
@@ -96,7 +111,9 @@ impl Marching {
         if self.ends.is_empty() || ascending.is_none_or(|last: f64| !last.is_finite()) {
             return Err(Error::parameter("march.ends", format!("{:?}", self.ends), "must be positive and ascending"));
         }
-        for (name, value) in [("points", self.points), ("steps", self.steps), ("fronts", self.fronts)] {
+        let positive =
+            [("points", self.points), ("steps", self.steps), ("fronts", self.fronts), ("splits", self.splits)];
+        for (name, value) in positive {
             if value == 0 {
                 return Err(Error::parameter(format!("march.{name}"), 0, "must be >= 1"));
             }
@@ -144,6 +161,8 @@ pub(super) const CANDIDATES: usize = 4;
 pub struct March {
     problem: Problem,
     options: Marching,
+    /// Ends of the windows.
+    windows: Vec<f64>,
     equation: Arc<Polynomial>,
     solution: Solution,
     seed: u64,
@@ -202,6 +221,7 @@ impl March {
             equation: Arc::new(problem.equation()?),
             problem: problem.clone(),
             options: options.clone(),
+            windows: options.windows(),
             solution: Solution::default(),
             seed,
             threads,
@@ -246,8 +266,8 @@ impl March {
                 "must not depend on u_t if coefficients are unknown",
             ));
         }
-        if self.options.ends.len() != 1 {
-            return Err(Error::parameter("march.ends", self.options.ends.len(), "must be one window"));
+        if self.windows.len() != 1 {
+            return Err(Error::parameter("march.ends", self.windows.len(), "must be one window"));
         }
         let mut c = self.equation.coefficients();
         unknown.iter().zip(guess).for_each(|(&i, &value)| c[i] = value);
@@ -288,11 +308,11 @@ impl March {
     /// Opens the next window from a state.
     fn open(&mut self, state: Vec<Series>) -> Result<()> {
         let k = self.solution.pieces.len();
-        let Some(&end) = self.options.ends.get(k) else {
+        let Some(&end) = self.windows.get(k) else {
             self.current = None;
             return Ok(());
         };
-        let times = [if k == 0 { 0.0 } else { self.options.ends[k - 1] }, end];
+        let times = [if k == 0 { 0.0 } else { self.windows[k - 1] }, end];
         let c = self.equation.coefficients();
         let window = Arc::new(Window::new(&*self.equation, &c, self.problem.lifting, times, state)?);
         let network = Arc::new(self.problem.plan(times, self.threads)?);
@@ -425,7 +445,7 @@ impl March {
         let state = (0..self.problem.fields).map(|f| series(&self.problem, get(&format!("current.state.{f}"))?));
         self.open(state.collect::<Result<_>>()?)?;
         let Some(mut current) = self.current.take() else {
-            return Err(Error::parameter("march.ends", self.options.ends.len(), "must be more windows than are done"));
+            return Err(Error::parameter("march.ends", self.windows.len(), "must be more windows than are done"));
         };
         let (_, counts) = get("current.counts")?;
         let [step, open, initial] = counts[..] else {
@@ -574,6 +594,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+    use crate::optim::{Damping, Factorization, Scaling};
     use crate::pinn::{Architecture, Initial, Interval, Places, Reference};
 
     fn problem(equation: &Polynomial, initial: Initial, lifting: Lifting, parity: Parity) -> Problem {
@@ -620,6 +641,33 @@ mod tests {
         ] {
             let march = run(problem, &options(ends, 30));
             let error = error(problem, &march, ends[1], n, dt);
+            assert!(error < bound, "{error} of {:?}", problem.terms);
+        }
+    }
+
+    #[test]
+    fn random_features_solve_smooth_problems_in_few_steps() {
+        let lorenz = Polynomial::lorenz(10.0, 28.0, 8.0 / 3.0);
+        let lorenz = problem(&lorenz, Initial::Point { values: vec![1.0; 3] }, Lifting::Taylor, Parity::None);
+        let burgers = problem(&Polynomial::burgers(0.1), Initial::MinusSine {}, Lifting::Exponential, Parity::Odd);
+        let optimizer = GaussNewtonOptions {
+            damping: Damping::Nielsen,
+            factorization: Factorization::Qr,
+            scaling: Scaling::Columns,
+            first_damping: 1e-24,
+            ..GaussNewtonOptions::default()
+        };
+        let features =
+            Marching { train: Train::LastLayer, warm_start: false, redraw: 0, optimizer, ..options(&[0.2], 8) };
+        // Measured: 1e-12 and 1e-9; networks that are trained as a whole reach 1e-4 to 1e-6 in these steps.
+        for (problem, width, modes, scale, n, dt, bound) in
+            [(&lorenz, 60, 1, 10.0, 0, 1e-2, 1e-9), (&burgers, 150, 2, 5.0, 256, 2e-4, 1e-6)]
+        {
+            let network = Architecture { width, depth: 1, modes, scale, ..Architecture::default() };
+            let problem = Problem { network, ..problem.clone() };
+            let march = run(&problem, &Marching { splits: 2, ..features.clone() });
+            assert_eq!(march.solution().pieces.len(), 2);
+            let error = error(&problem, &march, 0.2, n, dt);
             assert!(error < bound, "{error} of {:?}", problem.terms);
         }
     }

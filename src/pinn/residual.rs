@@ -509,6 +509,27 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_the_last_layer_are_the_last_columns() {
+        let (all, theta) = problem(&Polynomial::burgers(0.1), Parity::Odd, 9);
+        let (features, first) = all.network.features(3);
+        assert!(features[first..].iter().all(|w| *w == 0.0) && features[..first].iter().all(|w| *w != 0.0));
+        // Six units and a bias.
+        assert_eq!((theta.len(), theta.len() - first), (features.len(), 7));
+        let rows = |mut residual: Residual, theta: &[f64]| {
+            let (m, n) = (residual.residuals(), residual.parameters());
+            let (mut r, mut jacobian) = (vec![0.0; m], vec![0.0; m * n]);
+            residual.rows(theta, 0..m, &mut r, &mut jacobian);
+            (r, jacobian)
+        };
+        let part = problem(&Polynomial::burgers(0.1), Parity::Odd, 9).0.with_frozen(&theta[..first]);
+        let ((r, whole), (s, part)) = (rows(all, &theta), rows(part, &theta[first..]));
+        assert_eq!(r, s);
+        for (whole, part) in whole.chunks(theta.len()).zip(part.chunks(theta.len() - first)) {
+            assert_eq!(&whole[first..], part);
+        }
+    }
+
+    #[test]
     fn parity_and_the_initial_state_are_exact() {
         for parity in [Parity::Even, Parity::Odd] {
             let (mut residual, theta) = problem(&Polynomial::burgers(0.1), parity, 4);

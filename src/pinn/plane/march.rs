@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::march::{CANDIDATES, HELD_OUT, Marching, Progress, mix, systematic};
+use super::super::march::{CANDIDATES, HELD_OUT, Marching, Progress, Train, mix, systematic};
 use super::super::sobol::Sobol;
 use super::super::solution::Tensor;
 use super::flow::{Flow, Vorticity};
@@ -19,6 +19,8 @@ use crate::optim::{GaussNewton, NamedTensor, Stateful, TensorData};
 pub struct March {
     flow: Flow,
     options: Marching,
+    /// Ends of the windows.
+    windows: Vec<f64>,
     solution: Solution,
     seed: u64,
     threads: usize,
@@ -48,9 +50,14 @@ impl March {
         if options.fronts != 1 {
             return Err(Error::parameter("march.fronts", options.fronts, "must be 1 for a flow in the plane"));
         }
+        if options.train != Train::All {
+            let rule = "must be all for a flow in the plane";
+            return Err(Error::parameter("march.train", format!("{:?}", options.train), rule));
+        }
         let mut march = Self {
             flow: flow.clone(),
             options: options.clone(),
+            windows: options.windows(),
             solution: Solution::default(),
             seed,
             threads,
@@ -73,11 +80,11 @@ impl March {
     /// Opens the next window from a state.
     fn open(&mut self, state: Vorticity) -> Result<()> {
         let k = self.solution.pieces.len();
-        let Some(&end) = self.options.ends.get(k) else {
+        let Some(&end) = self.windows.get(k) else {
             self.current = None;
             return Ok(());
         };
-        let times = [if k == 0 { 0.0 } else { self.options.ends[k - 1] }, end];
+        let times = [if k == 0 { 0.0 } else { self.windows[k - 1] }, end];
         let window = Arc::new(Window::new(self.flow.nu, self.flow.lifting, times, state)?);
         let network = Arc::new(self.flow.plan(times, self.threads)?);
         let theta = match self.solution.pieces.last() {
@@ -168,7 +175,7 @@ impl March {
         }
         self.open(vorticity(&self.flow, get("current.state")?)?)?;
         let Some(mut current) = self.current.take() else {
-            return Err(Error::parameter("march.ends", self.options.ends.len(), "must be more windows than are done"));
+            return Err(Error::parameter("march.ends", self.windows.len(), "must be more windows than are done"));
         };
         current.step = get("current.counts")?.1.first().map_or(0, |&step| step as usize);
         let (_, theta) = get("current.theta")?;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::learned::{self, LearnedSolver};
+use super::learned::{self, Between, LearnedSolver};
 use super::spectral::SpectralSteps;
 use super::tower::Tower;
 use super::{FiniteVolume, Flow, Interpolation};
@@ -104,7 +104,7 @@ enum Coarse<T: Real> {
         /// Without viscosity the implicit part of a step is the projection alone.
         projection: FiniteVolume<T>,
     },
-    Spectral(SpectralSteps<T>),
+    Spectral(Box<SpectralSteps<T>>),
 }
 
 impl<T: Real> Correction<T> {
@@ -130,8 +130,8 @@ impl<T: Real> Correction<T> {
         let dt = config.interval / config.steps as f64;
         let spectral = |dealias| SpectralSteps::plan(flow, n, (dt, config.steps), dealias, threads);
         let (channels, coarse) = match config.base {
-            Base::Spectral => (1, Coarse::Spectral(spectral(Dealias::Truncate)?)),
-            Base::SpectralPadded => (1, Coarse::Spectral(spectral(Dealias::Pad)?)),
+            Base::Spectral => (1, Coarse::Spectral(Box::new(spectral(Dealias::Truncate)?))),
+            Base::SpectralPadded => (1, Coarse::Spectral(Box::new(spectral(Dealias::Pad)?))),
             Base::Volumes => {
                 let solver = FiniteVolume::plan(flow, n, dt)?;
                 let projection = FiniteVolume::plan(&Flow { nu: 0.0, forcing: None, ..*flow }, n, dt)?;
@@ -229,13 +229,7 @@ impl<T: Real> LearnedSolver<T> for Correction<T> {
         }
     }
 
-    fn rollout(
-        &self,
-        tape: &mut Tape<T>,
-        window: &[Var],
-        steps: usize,
-        between: &mut dyn FnMut(&mut Tape<T>, usize, Var) -> Result<Var>,
-    ) -> Result<Vec<Var>> {
+    fn rollout(&self, tape: &mut Tape<T>, window: &[Var], steps: usize, between: &mut Between<T>) -> Result<Vec<Var>> {
         let &[mut state] = window else {
             return Err(Error::parameter("states of the window", window.len(), "must be 1"));
         };

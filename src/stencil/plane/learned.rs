@@ -6,6 +6,9 @@ use crate::autodiff::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::field::Real;
 
+/// What replaces a state between two steps of a rollout: `(tape, step, state)`.
+pub type Between<'a, T> = dyn FnMut(&mut Tape<T>, usize, Var) -> Result<Var> + 'a;
+
 /// A learned solver of staggered frames `[.., 2, n, n]`, whose parameters a [`Tape`] has.
 ///
 /// It steps states of its own, which are the frames themselves or what [`LearnedSolver::encode`] makes of them.
@@ -34,13 +37,7 @@ pub trait LearnedSolver<T: Real> {
     /// # Errors
     ///
     /// [`Error::Parameter`] for another number of states, [`Error::Shape`] for states of another shape.
-    fn rollout(
-        &self,
-        tape: &mut Tape<T>,
-        window: &[Var],
-        steps: usize,
-        between: &mut dyn FnMut(&mut Tape<T>, usize, Var) -> Result<Var>,
-    ) -> Result<Vec<Var>>;
+    fn rollout(&self, tape: &mut Tape<T>, window: &[Var], steps: usize, between: &mut Between<T>) -> Result<Vec<Var>>;
 
     /// Makes `steps` steps from a window of states, oldest first, which moves along; calls `observe(step, state)` after
     /// each, `step` from 1. Any number of steps: the tape holds one bundle at a time, and is left clear.

@@ -2,7 +2,8 @@
 //!
 //! [`FiniteVolume`] is the solver on the torus and [`Channel`] that between walls; both have steps with learned values at
 //! the faces, on the tape. [`LearnedSolver`]s are [`TemporalStencil`] and, between walls, [`ChannelStencil`], which
-//! interpolate, and [`Correction`], which corrects a coarse solver, spectral or of finite volumes; [`training`] unrolls all. [`data`] makes their truth with the
+//! interpolate, and [`Correction`], which corrects a coarse solver, spectral or of finite volumes; [`training`] unrolls
+//! all. [`data`] makes their truth with the
 //! spectral solver, [`StaggeredFilter`] brings it onto the cells.
 
 // Kernels index arrays, tables and memory by the same number.
@@ -32,7 +33,7 @@ pub use channel::{Channel, ChannelFlow, ChannelModelConfig, ChannelStencil};
 pub use correction::{Base, Correction, CorrectionConfig, CorrectionMode};
 pub use filter::{StaggeredFilter, coarsen};
 pub use interpolation::Cells;
-pub use learned::LearnedSolver;
+pub use learned::{Between, LearnedSolver};
 pub use model::{History, Indexing, ModelConfig, TemporalStencil};
 pub use solver::{FiniteVolume, Flow, ForcingAverage, Interpolation, Kolmogorov, Stencil};
 pub use symmetry::Symmetry;

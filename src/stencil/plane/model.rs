@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::history::Features;
-use super::learned::LearnedSolver;
+use super::learned::{Between, LearnedSolver};
 use super::tower::Tower;
 use super::{FiniteVolume, Stencil};
 use crate::autodiff::{Parameters, Tape, Var};
@@ -189,13 +189,7 @@ impl<T: Real> LearnedSolver<T> for TemporalStencil<T> {
         per_bundle + stencil + self.solver.implicit_flops()
     }
 
-    fn rollout(
-        &self,
-        tape: &mut Tape<T>,
-        window: &[Var],
-        steps: usize,
-        between: &mut dyn FnMut(&mut Tape<T>, usize, Var) -> Result<Var>,
-    ) -> Result<Vec<Var>> {
+    fn rollout(&self, tape: &mut Tape<T>, window: &[Var], steps: usize, between: &mut Between<T>) -> Result<Vec<Var>> {
         let mut frames: VecDeque<Var> = window.iter().copied().collect();
         let (mut results, mut logits) = (Vec::with_capacity(steps), None);
         for step in 0..steps {

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::super::learned::LearnedSolver;
+use super::super::learned::{Between, LearnedSolver};
 use super::super::tower::Tower;
 use super::{Channel, Stencil};
 use crate::autodiff::{Cotangent, Operation, Parameters, Record, Tape, Tensor, Var, Workers};
@@ -101,13 +101,7 @@ impl<T: Real> LearnedSolver<T> for ChannelStencil<T> {
         point * (nx * ny) as f64 + self.channel.implicit_flops()
     }
 
-    fn rollout(
-        &self,
-        tape: &mut Tape<T>,
-        window: &[Var],
-        steps: usize,
-        between: &mut dyn FnMut(&mut Tape<T>, usize, Var) -> Result<Var>,
-    ) -> Result<Vec<Var>> {
+    fn rollout(&self, tape: &mut Tape<T>, window: &[Var], steps: usize, between: &mut Between<T>) -> Result<Vec<Var>> {
         let &[mut state] = window else {
             return Err(Error::parameter("states of the window", window.len(), "must be 1"));
         };
