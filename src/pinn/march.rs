@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::ansatz::{Lifting, Parity, Window};
 use super::covariance::deviations;
 use super::equation::{Equation, Polynomial};
+use super::fit::{Advance, Fit};
 use super::residual::{Network, Residual, Sample};
 use super::series::Series;
 use super::sobol::Sobol;
 use super::solution::{Piece, Problem, Solution, Tensor, of_series, series};
 use crate::error::{Error, Result};
-use crate::optim::{GaussNewton, GaussNewtonOptions, NamedTensor, Stateful, TensorData};
+use crate::optim::GaussNewtonOptions;
 
 /// Which parameters of a network are unknowns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,21 +191,18 @@ struct Current {
     network: Arc<Network>,
     /// The first parameters of the network, which are not trained.
     frozen: Vec<f64>,
-    theta: Vec<f64>,
+    fit: Fit,
     residual: Option<Residual>,
-    optimizer: GaussNewton,
-    step: usize,
     /// Open parts.
     open: usize,
     /// Root mean square of the residual at first.
     initial: f64,
-    losses: Vec<f64>,
 }
 
 impl Current {
     fn piece(&self) -> Piece {
         let weights = self.network.parameters() - self.frozen.len();
-        let theta = [&self.frozen, &self.theta[..weights]].concat();
+        let theta = [&self.frozen, &self.fit.theta[..weights]].concat();
         Piece { window: self.window.clone(), network: self.network.clone(), theta }
     }
 }
@@ -328,19 +326,8 @@ impl March {
         theta.extend(self.unknown.iter().map(|&i| c[i]));
         let (samples, _) = self.data(&window, 0);
         let rows = self.options.points * self.equation.fields() + samples.len();
-        let optimizer = GaussNewton::new(theta.len(), rows, self.options.optimizer, self.threads)?;
-        self.current = Some(Current {
-            window,
-            network,
-            frozen,
-            theta,
-            residual: None,
-            optimizer,
-            step: 0,
-            open: 1,
-            initial: 0.0,
-            losses: Vec::new(),
-        });
+        let fit = Fit::new(theta, rows, &self.options, self.threads)?;
+        self.current = Some(Current { window, network, frozen, fit, residual: None, open: 1, initial: 0.0 });
         Ok(())
     }
 
@@ -353,51 +340,37 @@ impl March {
         let index = self.solution.pieces.len();
         let Some(mut current) = self.current.take() else { return Ok(None) };
         let options = &self.options;
-        let due = options.redraw > 0 && current.step > 0 && current.step.is_multiple_of(options.redraw);
         let mut held_out = f64::NAN;
-        if current.residual.is_none() || due {
-            if current.step > 0 {
+        if current.residual.is_none() || current.fit.is_due(options) {
+            if current.fit.step > 0 {
                 held_out = self.held_out(&current);
             }
             current.residual = Some(self.draw(&current));
         }
         let residual = current.residual.as_mut().expect("drawn above");
-        let report = current.optimizer.step(residual, &mut current.theta)?;
-        if current.step == 0 {
-            current.initial = report.before.sqrt();
+        let window = (index, current.window.times);
+        let Advance { before, rms, lambda, stalled, settled } = current.fit.advance(residual, options, window)?;
+        let step = current.fit.step;
+        if step == 1 {
+            current.initial = before;
         }
-        current.step += 1;
-        let rms = report.loss.sqrt();
-        if !rms.is_finite() {
-            return Err(Error::NotFinite {
-                what: "residual".into(),
-                value: rms,
-                step: current.step as u64,
-                detail: format!("window {index}, times {:?}", current.window.times),
-            });
-        }
-        current.losses.push(report.loss);
         let fronts = options.fronts;
         let front = current.open as f64 / fronts as f64;
-        let before = current.losses.len().checked_sub(21).map(|i| current.losses[i]);
-        let stalled = before.is_some_and(|before| before < options.stall * report.loss) && options.stall > 1.0;
-        let settled = rms <= options.tolerance || current.step >= options.steps || stalled;
         if current.open < fronts && (rms <= options.front_tolerance * current.initial || stalled) {
             current.open += 1;
             current.residual = None;
-            current.losses.clear();
+            current.fit.forget();
         }
-        let done = settled && (current.open == fronts || current.step >= options.steps);
+        let done = settled && (current.open == fronts || step >= options.steps);
         if done {
             held_out = self.held_out(&current);
         }
-        let progress =
-            Progress { window: index, step: current.step, residual: rms, held_out, lambda: report.lambda, front, done };
+        let progress = Progress { window: index, step, residual: rms, held_out, lambda, front, done };
         if done {
             let piece = current.piece();
             if let (false, Some(residual)) = (self.unknown.is_empty(), current.residual.as_mut()) {
-                let values = current.theta[piece.theta.len() - current.frozen.len()..].to_vec();
-                let deviations = deviations(residual, &current.theta, self.unknown.len(), self.samples.len())?;
+                let values = current.fit.theta[piece.theta.len() - current.frozen.len()..].to_vec();
+                let deviations = deviations(residual, &current.fit.theta, self.unknown.len(), self.samples.len())?;
                 self.identified = Some(Identified { values, deviations });
             }
             let end = piece.end(self.options.state_points)?;
@@ -417,16 +390,11 @@ impl March {
         for (field, series) in current.window.state.iter().enumerate() {
             state.push((format!("current.state.{field}"), of_series(series)));
         }
-        let counts = [current.step as f64, current.open as f64, current.initial];
+        let counts = [current.fit.step as f64, current.open as f64, current.initial];
         state.push(("current.counts".into(), vector(&counts)));
-        state.push(("current.theta".into(), vector(&current.theta)));
-        state.push(("current.losses".into(), vector(&current.losses)));
         let points = current.residual.iter().flat_map(|r| r.points().iter().flatten().copied());
         state.push(("current.points".into(), vector(&points.collect::<Vec<_>>())));
-        for tensor in current.optimizer.state() {
-            let TensorData::F64(values) = tensor.data else { unreachable!("a method in double precision") };
-            state.push((format!("current.optimizer.{}", tensor.name), (tensor.shape, values)));
-        }
+        state.extend(current.fit.tensors());
         state
     }
 
@@ -451,22 +419,11 @@ impl March {
         let [step, open, initial] = counts[..] else {
             return Err(Error::shape("current.counts", &[3], &[counts.len()]));
         };
-        (current.step, current.open, current.initial) = (step as usize, open as usize, initial);
-        let (_, theta) = get("current.theta")?;
-        if theta.len() != current.theta.len() {
-            return Err(Error::shape("current.theta", &[current.theta.len()], &[theta.len()]));
-        }
-        current.theta = theta;
-        current.losses = get("current.losses")?.1;
-        let known = current.optimizer.state();
-        let stored = known.into_iter().map(|known| {
-            let (shape, values) = get(&format!("current.optimizer.{}", known.name))?;
-            Ok(NamedTensor { name: known.name, shape, data: TensorData::F64(values) })
-        });
-        current.optimizer.restore(&stored.collect::<Result<Vec<_>>>()?)?;
+        (current.open, current.initial) = (open as usize, initial);
+        current.fit.restore(step as usize, get)?;
         let points: Vec<[f64; 2]> = get("current.points")?.1.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
-        current.residual =
-            (!points.is_empty()).then(|| self.trained_on(&current, points, self.draws(current.step.saturating_sub(1))));
+        current.residual = (!points.is_empty())
+            .then(|| self.trained_on(&current, points, self.draws(current.fit.step.saturating_sub(1))));
         self.current = Some(current);
         Ok(())
     }
@@ -499,26 +456,26 @@ impl March {
     fn held_out(&self, current: &Current) -> f64 {
         let seed = mix(self.seed, u64::MAX, self.solution.pieces.len() as u64);
         let mut residual = self.residual_at(current, self.points(current, HELD_OUT, 1.0, seed));
-        let r = residual.unweighted(&current.theta);
+        let r = residual.unweighted(&current.fit.theta);
         (r.iter().map(|r| r * r).sum::<f64>() / HELD_OUT as f64).sqrt()
     }
 
     /// The residual at fresh points: an even share, and one drawn with a density proportional to `|r|` of candidates.
     fn draw(&self, current: &Current) -> Residual {
         let options = &self.options;
-        let seed = mix(self.seed, self.solution.pieces.len() as u64, current.step as u64);
+        let seed = mix(self.seed, self.solution.pieces.len() as u64, current.fit.step as u64);
         let front = current.open as f64 / options.fronts as f64;
-        let chosen = if current.step == 0 { 0 } else { (options.adaptive * options.points as f64) as usize };
+        let chosen = if current.fit.step == 0 { 0 } else { (options.adaptive * options.points as f64) as usize };
         let mut points = self.points(current, options.points - chosen, front, seed);
         if chosen > 0 {
             let candidates = self.points(current, CANDIDATES * chosen, front, seed ^ 0x5555_5555);
-            let r = self.residual_at(current, candidates.clone()).unweighted(&current.theta);
+            let r = self.residual_at(current, candidates.clone()).unweighted(&current.fit.theta);
             let size: Vec<f64> = (0..candidates.len())
                 .map(|p| r.iter().skip(p).step_by(candidates.len()).map(|r| r * r).sum::<f64>().sqrt())
                 .collect();
             points.extend(systematic(&size, chosen).into_iter().map(|i| candidates[i]));
         }
-        self.trained_on(current, points, self.draws(current.step))
+        self.trained_on(current, points, self.draws(current.fit.step))
     }
 
     /// How often points were drawn again before a step.

@@ -49,6 +49,7 @@ mod ansatz;
 mod causal;
 mod covariance;
 mod equation;
+mod fit;
 mod initial;
 pub mod lagrangian;
 mod march;

@@ -434,7 +434,7 @@ impl LeastSquares for Residual {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::jet::{Activation, Coordinate, Mlp};
     use crate::pinn::{Lifting, Polynomial, Series};
@@ -444,6 +444,35 @@ mod tests {
         let time = Coordinate::Linear { from: 0.0, to: 0.5 };
         let coordinates = if order == 0 { vec![time] } else { vec![space, time] };
         Mlp { coordinates, width: 6, depth: 2, outputs, activation: Activation::Tanh, scale: Some(1.0) }
+    }
+
+    /// Compares every `stride`-th column of a Jacobian matrix with differences of the residuals, to `bound (1 + |exact|)`.
+    pub(in crate::pinn) fn check_columns(
+        residual: &mut impl LeastSquares,
+        theta: &[f64],
+        jacobian: &[f64],
+        stride: usize,
+        bound: f64,
+    ) {
+        let (m, n) = (residual.residuals(), residual.parameters());
+        for i in (0..n).step_by(stride) {
+            let mut at = |h: f64| {
+                let mut theta = theta.to_vec();
+                theta[i] += h;
+                let mut r = vec![0.0; m];
+                residual.residual(&theta, &mut r);
+                r
+            };
+            // Sixth order: truncation h^6 of high derivatives, rounding 1e-15 / h of terms up to 100.
+            let h = 2e-3;
+            let steps: Vec<Vec<f64>> = [1.0, -1.0, 2.0, -2.0, 3.0, -3.0].iter().map(|s| at(s * h)).collect();
+            for j in 0..m {
+                let d = |k: usize| steps[2 * k][j] - steps[2 * k + 1][j];
+                let exact = (45.0 * d(0) - 9.0 * d(1) + d(2)) / (60.0 * h);
+                let found = jacobian[j * n + i];
+                assert!((found - exact).abs() < bound * (1.0 + exact.abs()), "{i} {j}: {found} {exact}");
+            }
+        }
     }
 
     fn state(fields: usize, order: usize) -> Vec<Series> {
@@ -487,24 +516,7 @@ mod tests {
             let mut exact = vec![0.0; m];
             residual.residual(&theta, &mut exact);
             assert!(r.iter().zip(&exact).all(|(a, b)| (a - b).abs() < 1e-13 * (1.0 + b.abs())));
-            for i in 0..n {
-                let mut at = |h: f64| {
-                    let mut theta = theta.clone();
-                    theta[i] += h;
-                    let mut r = vec![0.0; m];
-                    residual.residual(&theta, &mut r);
-                    r
-                };
-                // Sixth order: truncation h^6 of high derivatives, rounding 1e-15 / h of terms up to 100.
-                let h = 2e-3;
-                let steps: Vec<Vec<f64>> = [1.0, -1.0, 2.0, -2.0, 3.0, -3.0].iter().map(|s| at(s * h)).collect();
-                for j in 0..m {
-                    let d = |k: usize| steps[2 * k][j] - steps[2 * k + 1][j];
-                    let exact = (45.0 * d(0) - 9.0 * d(1) + d(2)) / (60.0 * h);
-                    let error = (jacobian[j * n + i] - exact).abs();
-                    assert!(error < 2e-8 * (1.0 + exact.abs()), "{parity:?}, {i} {j}: {} {exact}", jacobian[j * n + i]);
-                }
-            }
+            check_columns(&mut residual, &theta, &jacobian, 1, 2e-8);
         }
     }
 

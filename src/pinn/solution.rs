@@ -186,7 +186,7 @@ impl Solution {
         let mut jets = Vec::new();
         let mut groups: Vec<Vec<usize>> = vec![Vec::new(); self.pieces.len()];
         for (i, &[_, t]) in points.iter().enumerate() {
-            groups[self.piece_at(t)?].push(i);
+            groups[window_at(&self.pieces, |piece| piece.window.times, t)?].push(i);
         }
         for (piece, group) in self.pieces.iter().zip(groups) {
             let part = piece.evaluate(&group.iter().map(|&i| points[i]).collect::<Vec<_>>());
@@ -195,20 +195,6 @@ impl Solution {
             group.iter().zip(part.chunks_exact(jet)).for_each(|(i, u)| jets[i * jet..][..jet].copy_from_slice(u));
         }
         Ok(jets)
-    }
-
-    /// Number of the window that holds a time; the earlier one at a seam.
-    fn piece_at(&self, t: f64) -> Result<usize> {
-        let range = match (self.pieces.first(), self.pieces.last()) {
-            (Some(first), Some(last)) => [first.window.times[0], last.window.times[1]],
-            _ => [f64::NAN; 2],
-        };
-        let slack = 1e-12 * (range[1] - range[0]);
-        if !(t >= range[0] - slack && t <= range[1] + slack) {
-            return Err(Error::parameter("t", t, format!("must be in [{}, {}]", range[0], range[1])));
-        }
-        let index = self.pieces.partition_point(|piece| piece.window.times[1] < t);
-        Ok(index.min(self.pieces.len() - 1))
     }
 
     /// Everything that is needed to build the solution again beside its [`Problem`].
@@ -249,6 +235,20 @@ impl Solution {
         }
         Ok(Self { pieces })
     }
+}
+
+/// Number of the piece whose window holds a time; the earlier one at a seam.
+pub(super) fn window_at<P>(pieces: &[P], times: impl Fn(&P) -> [f64; 2], t: f64) -> Result<usize> {
+    let range = match (pieces.first(), pieces.last()) {
+        (Some(first), Some(last)) => [times(first)[0], times(last)[1]],
+        _ => [f64::NAN; 2],
+    };
+    let slack = 1e-12 * (range[1] - range[0]);
+    if !(t >= range[0] - slack && t <= range[1] + slack) {
+        return Err(Error::parameter("t", t, format!("must be in [{}, {}]", range[0], range[1])));
+    }
+    let index = pieces.partition_point(|piece| times(piece)[1] < t);
+    Ok(index.min(pieces.len() - 1))
 }
 
 /// A series as a tensor `[mode, 2]`.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::fit::{Advance, Fit};
 use super::super::march::{CANDIDATES, HELD_OUT, Marching, Progress, Train, mix, systematic};
 use super::super::sobol::Sobol;
 use super::super::solution::Tensor;
@@ -11,7 +12,6 @@ use super::residual::Residual;
 use super::solution::{Piece, Solution, of_vorticity, vorticity};
 use super::window::Window;
 use crate::error::{Error, Result};
-use crate::optim::{GaussNewton, NamedTensor, Stateful, TensorData};
 
 /// A solution in the making. One call of [`March::step`] is one Gauss-Newton step.
 ///
@@ -31,11 +31,8 @@ pub struct March {
 struct Current {
     window: Arc<Window>,
     network: Arc<Network>,
-    theta: Vec<f64>,
+    fit: Fit,
     residual: Option<Residual>,
-    optimizer: GaussNewton,
-    step: usize,
-    losses: Vec<f64>,
 }
 
 impl March {
@@ -91,8 +88,8 @@ impl March {
             Some(piece) if self.options.warm_start => piece.theta.clone(),
             _ => network.random(self.seed),
         };
-        let optimizer = GaussNewton::new(theta.len(), self.options.points, self.options.optimizer, self.threads)?;
-        self.current = Some(Current { window, network, theta, residual: None, optimizer, step: 0, losses: Vec::new() });
+        let fit = Fit::new(theta, self.options.points, &self.options, self.threads)?;
+        self.current = Some(Current { window, network, fit, residual: None });
         Ok(())
     }
 
@@ -105,35 +102,21 @@ impl March {
         let index = self.solution.pieces.len();
         let Some(mut current) = self.current.take() else { return Ok(None) };
         let options = &self.options;
-        let due = options.redraw > 0 && current.step > 0 && current.step.is_multiple_of(options.redraw);
         let mut held_out = f64::NAN;
-        if current.residual.is_none() || due {
-            if current.step > 0 {
+        if current.residual.is_none() || current.fit.is_due(options) {
+            if current.fit.step > 0 {
                 held_out = self.held_out(&current);
             }
             current.residual = Some(self.draw(&current));
         }
         let residual = current.residual.as_mut().expect("drawn above");
-        let report = current.optimizer.step(residual, &mut current.theta)?;
-        current.step += 1;
-        let rms = report.loss.sqrt();
-        if !rms.is_finite() {
-            return Err(Error::NotFinite {
-                what: "residual".into(),
-                value: rms,
-                step: current.step as u64,
-                detail: format!("window {index}, times {:?}", current.window.times),
-            });
-        }
-        current.losses.push(report.loss);
-        let before = current.losses.len().checked_sub(21).map(|i| current.losses[i]);
-        let stalled = before.is_some_and(|before| before < options.stall * report.loss) && options.stall > 1.0;
-        let (step, lambda) = (current.step, report.lambda);
-        let done = rms <= options.tolerance || step >= options.steps || stalled;
+        let window = (index, current.window.times);
+        let Advance { rms, lambda, settled: done, .. } = current.fit.advance(residual, options, window)?;
+        let step = current.fit.step;
         if done {
             held_out = self.held_out(&current);
-            let Current { window, network, theta, .. } = current;
-            let piece = Piece { window, network, theta };
+            let Current { window, network, fit, .. } = current;
+            let piece = Piece { window, network, theta: fit.theta };
             let end = piece.end(self.options.state_points)?;
             self.solution.pieces.push(piece);
             self.open(end)?;
@@ -149,15 +132,10 @@ impl March {
         let Some(current) = &self.current else { return state };
         let vector = |values: &[f64]| (vec![values.len()], values.to_vec());
         state.push(("current.state".into(), of_vorticity(&current.window.state)));
-        state.push(("current.counts".into(), vector(&[current.step as f64])));
-        state.push(("current.theta".into(), vector(&current.theta)));
-        state.push(("current.losses".into(), vector(&current.losses)));
+        state.push(("current.counts".into(), vector(&[current.fit.step as f64])));
         let points = current.residual.iter().flat_map(|r| r.points().iter().flatten().copied());
         state.push(("current.points".into(), vector(&points.collect::<Vec<_>>())));
-        for tensor in current.optimizer.state() {
-            let TensorData::F64(values) = tensor.data else { unreachable!("a method in double precision") };
-            state.push((format!("current.optimizer.{}", tensor.name), (tensor.shape, values)));
-        }
+        state.extend(current.fit.tensors());
         state
     }
 
@@ -177,19 +155,8 @@ impl March {
         let Some(mut current) = self.current.take() else {
             return Err(Error::parameter("march.ends", self.windows.len(), "must be more windows than are done"));
         };
-        current.step = get("current.counts")?.1.first().map_or(0, |&step| step as usize);
-        let (_, theta) = get("current.theta")?;
-        if theta.len() != current.theta.len() {
-            return Err(Error::shape("current.theta", &[current.theta.len()], &[theta.len()]));
-        }
-        current.theta = theta;
-        current.losses = get("current.losses")?.1;
-        let known = current.optimizer.state();
-        let stored = known.into_iter().map(|known| {
-            let (shape, values) = get(&format!("current.optimizer.{}", known.name))?;
-            Ok(NamedTensor { name: known.name, shape, data: TensorData::F64(values) })
-        });
-        current.optimizer.restore(&stored.collect::<Result<Vec<_>>>()?)?;
+        let step = get("current.counts")?.1.first().map_or(0, |&step| step as usize);
+        current.fit.restore(step, get)?;
         let points: Vec<[f64; 3]> = get("current.points")?.1.chunks_exact(3).map(|p| [p[0], p[1], p[2]]).collect();
         current.residual = (!points.is_empty()).then(|| self.residual_at(&current, points));
         self.current = Some(current);
@@ -214,19 +181,19 @@ impl March {
     /// Root mean square of the residual at held-out points.
     fn held_out(&self, current: &Current) -> f64 {
         let seed = mix(self.seed, u64::MAX, self.solution.pieces.len() as u64);
-        let r = self.residual_at(current, self.points(current, HELD_OUT, seed)).unweighted(&current.theta);
+        let r = self.residual_at(current, self.points(current, HELD_OUT, seed)).unweighted(&current.fit.theta);
         (r.iter().map(|r| r * r).sum::<f64>() / HELD_OUT as f64).sqrt()
     }
 
     /// The residual at fresh points: an even share, and one drawn with a density proportional to `|r|` of candidates.
     fn draw(&self, current: &Current) -> Residual {
         let options = &self.options;
-        let seed = mix(self.seed, self.solution.pieces.len() as u64, current.step as u64);
-        let chosen = if current.step == 0 { 0 } else { (options.adaptive * options.points as f64) as usize };
+        let seed = mix(self.seed, self.solution.pieces.len() as u64, current.fit.step as u64);
+        let chosen = if current.fit.step == 0 { 0 } else { (options.adaptive * options.points as f64) as usize };
         let mut points = self.points(current, options.points - chosen, seed);
         if chosen > 0 {
             let candidates = self.points(current, CANDIDATES * chosen, seed ^ 0x5555_5555);
-            let r = self.residual_at(current, candidates.clone()).unweighted(&current.theta);
+            let r = self.residual_at(current, candidates.clone()).unweighted(&current.fit.theta);
             let size: Vec<f64> = r.iter().map(|r| r.abs()).collect();
             points.extend(systematic(&size, chosen).into_iter().map(|i| candidates[i]));
         }

@@ -92,6 +92,7 @@ mod tests {
 
     use super::*;
     use crate::pinn::plane::{Flow, Initial};
+    use crate::pinn::residual::tests::check_columns;
     use crate::pinn::{Architecture, Lifting};
 
     fn problem(initial: Initial, lifting: Lifting, count: usize) -> (Residual, Vec<f64>, Window) {
@@ -149,28 +150,7 @@ mod tests {
             let mut exact = vec![0.0; m];
             residual.residual(&theta, &mut exact);
             assert!(r.iter().zip(&exact).all(|(a, b)| (a - b).abs() < 1e-12 * (1.0 + b.abs())));
-            for i in (0..n).step_by(3) {
-                let mut at = |h: f64| {
-                    let mut theta = theta.clone();
-                    theta[i] += h;
-                    let mut r = vec![0.0; m];
-                    residual.residual(&theta, &mut r);
-                    r
-                };
-                // Sixth order: truncation h^6 of high derivatives, rounding 1e-14 / h of terms up to 100.
-                let h = 2e-3;
-                let steps: Vec<Vec<f64>> = [1.0, -1.0, 2.0, -2.0, 3.0, -3.0].iter().map(|s| at(s * h)).collect();
-                for j in 0..m {
-                    let d = |k: usize| steps[2 * k][j] - steps[2 * k + 1][j];
-                    let exact = (45.0 * d(0) - 9.0 * d(1) + d(2)) / (60.0 * h);
-                    let error = (jacobian[j * n + i] - exact).abs();
-                    assert!(
-                        error < 1e-7 * (1.0 + exact.abs()),
-                        "{lifting:?}, {i} {j}: {} {exact}",
-                        jacobian[j * n + i]
-                    );
-                }
-            }
+            check_columns(&mut residual, &theta, &jacobian, 3, 1e-7);
         }
     }
 }

@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayD};
 use num_complex::Complex64;
 
 use super::super::reference::Reference;
-use super::super::solution::Tensor;
+use super::super::solution::{Tensor, window_at};
 use super::flow::{Flow, Vorticity};
 use super::network::{Local, Network};
 use super::window::Window;
@@ -71,7 +71,7 @@ impl Solution {
     pub fn evaluate(&self, points: &[[f64; 3]]) -> Result<Vec<Local>> {
         let mut groups: Vec<Vec<usize>> = vec![Vec::new(); self.pieces.len()];
         for (i, &[_, _, t]) in points.iter().enumerate() {
-            groups[self.piece_at(t)?].push(i);
+            groups[window_at(&self.pieces, |piece| piece.window.times, t)?].push(i);
         }
         let mut locals = vec![Local::default(); points.len()];
         for (piece, group) in self.pieces.iter().zip(groups) {
@@ -79,20 +79,6 @@ impl Solution {
             group.iter().zip(part).for_each(|(&i, local)| locals[i] = local);
         }
         Ok(locals)
-    }
-
-    /// Number of the window that holds a time; the earlier one at a seam.
-    fn piece_at(&self, t: f64) -> Result<usize> {
-        let range = match (self.pieces.first(), self.pieces.last()) {
-            (Some(first), Some(last)) => [first.window.times[0], last.window.times[1]],
-            _ => [f64::NAN; 2],
-        };
-        let slack = 1e-12 * (range[1] - range[0]);
-        if !(t >= range[0] - slack && t <= range[1] + slack) {
-            return Err(Error::parameter("t", t, format!("must be in [{}, {}]", range[0], range[1])));
-        }
-        let index = self.pieces.partition_point(|piece| piece.window.times[1] < t);
-        Ok(index.min(self.pieces.len() - 1))
     }
 
     /// Vorticities `[time, x, y]` at the places of a reference.
