@@ -12,6 +12,7 @@
 //! * [`Equation`] is the trait for an equation of one's own, [`Polynomial`] a sum of products of derivatives.
 //! * [`Problem`] puts equation, interval, initial state and the form of the solution together; [`March`] solves it;
 //!   [`Solution`] is evaluated anywhere, with derivatives, and stored as tensors.
+//! * [`Train`] chooses the unknowns of a window: all parameters, or the last layer of a wide network of random features.
 //! * [`March::identify`] finds unknown coefficients from samples, with their uncertainty.
 //! * [`Reference`] is the classical solution of the same problem.
 //! * [`CausalMarch`] is the published training with exponential causal weights, for comparison. A patent application
