@@ -205,8 +205,9 @@ impl GaussNewton {
         Some(probe)
     }
 
-    /// Raises the damping until the loss falls.
+    /// Raises the damping until the loss falls. If it never does, as at round-off, the damping stays where it was.
     fn nielsen(&mut self, problem: &mut impl LeastSquares, theta: &[f64], before: f64) -> Option<Probe> {
+        let start = (self.lambda, self.nu);
         for _ in 0..self.options.max_probes {
             let probe = self.attempt(problem, theta, before, self.lambda);
             if let Some(probe) = probe.filter(|probe| probe.rho > 0.0) {
@@ -217,6 +218,7 @@ impl GaussNewton {
             self.lambda *= self.nu;
             self.nu *= 2.0;
         }
+        (self.lambda, self.nu) = start;
         None
     }
 

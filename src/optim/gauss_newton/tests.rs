@@ -122,6 +122,27 @@ fn steps(
 }
 
 #[test]
+fn damping_stays_where_no_step_helps() {
+    // The least of (theta - 1)^2 + (theta + 1)^2 is at 0.
+    let mut problem = Dense {
+        p: 1,
+        m: 2,
+        residual: |theta: &[f64], i: usize, row: &mut [f64]| {
+            row[0] = 1.0;
+            theta[0] + if i == 0 { -1.0 } else { 1.0 }
+        },
+    };
+    let options = GaussNewtonOptions { damping: Damping::Nielsen, ..GaussNewtonOptions::default() };
+    let (mut method, mut theta) = (GaussNewton::new(1, 2, options, 1).unwrap(), [0.0]);
+    let first = method.step(&mut problem, &mut theta).unwrap();
+    for _ in 0..20 {
+        let report = method.step(&mut problem, &mut theta).unwrap();
+        assert_eq!((report.accepted, report.loss, theta[0]), (false, 2.0, 0.0));
+        assert_eq!(report.lambda, first.lambda);
+    }
+}
+
+#[test]
 fn rosenbrock_is_solved_by_every_kind_of_step() {
     for options in kinds() {
         let mut theta: Vec<f64> = [-1.2, 1.0].into_iter().cycle().take(6).collect();
