@@ -103,11 +103,12 @@ impl Trainings<'_> {
             quiet: self.quiet,
         };
         Ensemble::gather(&self.request.seeds, self.out, |seed, folder| {
+            // First of all, so that a method that cannot be made leaves no folder.
+            let mut method = method(seed)?;
             let run = match self.request.resume {
                 true => RunDirectory::open(folder, self.config, self.may_change)?,
                 false => RunDirectory::create(folder, self.config, self.may_change)?,
             };
-            let mut method = method(seed)?;
             let summary = training::train(&mut method, &run, self.schedule, &options, interrupt)?;
             if summary.stop == Stop::WallLimit {
                 print.note(format_args!("seed {seed}: time is up after {} of {} steps", summary.step, summary.steps));
