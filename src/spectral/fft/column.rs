@@ -90,7 +90,13 @@ impl<V: Lanes> ColumnFft<V> {
             Kernel::Vector(vector) => {
                 let [data, out, scratch] = [data, out, scratch].map(|s| s.as_mut_ptr().cast());
                 // SAFETY: the lengths were checked, and the plan was built for them.
-                unsafe { vector.run(inverse, data, out, scratch) };
+                unsafe {
+                    if inverse {
+                        vector.run::<true>(data, out, scratch);
+                    } else {
+                        vector.run::<false>(data, out, scratch);
+                    }
+                }
             }
         }
     }
@@ -141,7 +147,7 @@ impl<V: Lanes> Vector<V> {
     ///
     /// `data` and `out` must hold `n` elements and `scratch` a block, apart from each other.
     #[inline(never)]
-    unsafe fn run(&self, inverse: bool, data: *mut V::Real, out: *mut V::Real, scratch: *mut V::Real) {
+    unsafe fn run<const INVERSE: bool>(&self, data: *mut V::Real, out: *mut V::Real, scratch: *mut V::Real) {
         V::vectorize(
             #[inline(always)]
             || {
@@ -153,16 +159,16 @@ impl<V: Lanes> Vector<V> {
                         let m = length / radix;
                         let layout = Layout { m, s: 1, out_p: 1, out_k: m };
                         for block in 0..blocks {
-                            let rows = Rows::<V>::new(data.add(block * length * element), 1, inverse);
+                            let rows = Rows::<V, INVERSE>::new(data.add(block * length * element), 1);
                             butterflies(*radix, layout, twiddles.as_ptr(), rows, rows);
                         }
                         (length, blocks) = (m, blocks * radix);
                     }
                     let last = self.inner.passes() - 1;
                     for b in 0..blocks {
-                        let here = Rows::<V>::new(data.add(b * self.block * element), 1, inverse);
-                        let buffer = Rows::new(scratch, 1, inverse);
-                        let there = Rows::new(out.add(self.place(b) * element), blocks, inverse);
+                        let here = Rows::<V, INVERSE>::new(data.add(b * self.block * element), 1);
+                        let buffer = Rows::new(scratch, 1);
+                        let there = Rows::new(out.add(self.place(b) * element), blocks);
                         for index in 0..=last {
                             let (from, to) = if index.is_multiple_of(2) { (here, buffer) } else { (buffer, here) };
                             self.inner.run(index, from, if index == last { there } else { to });

@@ -214,21 +214,28 @@ struct Interleaved<V: Lanes>(*mut V::Real);
 
 impl<V: Lanes> Points<V> for Interleaved<V> {
     #[inline(always)]
-    unsafe fn load(self, j: usize) -> Complex<V> {
+    fn stride(self) -> usize {
+        2 * V::WIDTH
+    }
+
+    #[inline(always)]
+    fn skip(self, reals: usize) -> Self {
+        Self(self.0.wrapping_add(reals))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self) -> Complex<V> {
         // SAFETY: the caller's promise; a row has 2 W reals.
-        let (re, im) = unsafe {
-            let row = self.0.add(2 * V::WIDTH * j);
-            V::deinterleave(V::load(row), V::load(row.add(V::WIDTH)))
-        };
+        let (re, im) = unsafe { V::deinterleave(V::load(self.0), V::load(self.0.add(V::WIDTH))) };
         Complex::new(re, im)
     }
 
     /// Exchanged, as the results of an inverse are.
     #[inline(always)]
-    unsafe fn store(self, j: usize, z: Complex<V>) {
+    unsafe fn store(self, z: Complex<V>) {
         let (first, second) = V::interleave(z.im, z.re);
         // SAFETY: the caller's promise; a row has 2 W reals.
-        unsafe { Complex::new(first, second).store(self.0.add(2 * V::WIDTH * j)) }
+        unsafe { Complex::new(first, second).store(self.0) }
     }
 }
 
@@ -297,7 +304,7 @@ impl<V: Lanes> Vector<V> {
                 // size, as the planar region is wanted in step 2.
                 unsafe {
                     let (rows, re, im) = self.parts(scratch);
-                    let buffers = [Rows::new(rows, 1, false), Rows::new(line, 1, false)];
+                    let buffers = [Rows::new(rows, 1), Rows::new(line, 1)];
                     self.down.run(0, Interleaved(line), buffers[0]);
                     for index in 1..self.down.passes() {
                         self.down.run(index, buffers[(index - 1) % 2], buffers[index % 2]);
@@ -327,7 +334,7 @@ impl<V: Lanes> Vector<V> {
                 unsafe {
                     let (rows, re, im) = self.parts(scratch);
                     self.gather_modes(half, stride, re, im);
-                    let buffers = [Rows::new(rows, 1, false), Rows::new(re.sub(V::WIDTH), 1, false)];
+                    let buffers = [Rows::new(rows, 1), Rows::new(re.sub(V::WIDTH), 1)];
                     match V::WIDTH {
                         2 => self.tiles_from_planar::<2>(re, im, buffers[0]),
                         4 => self.tiles_from_planar::<4>(re, im, buffers[0]),
@@ -353,7 +360,7 @@ impl<V: Lanes> Vector<V> {
     ///
     /// `rows` must hold `M` rows, `re` and `im` be as [`Vector::parts`] gives them.
     #[inline(always)]
-    unsafe fn tiles_to_planar<const W: usize>(&self, rows: Rows<V>, re: *mut V::Real, im: *mut V::Real) {
+    unsafe fn tiles_to_planar<const W: usize>(&self, rows: Rows<V, false>, re: *mut V::Real, im: *mut V::Real) {
         for tile in (0..self.rows.div_ceil(W)).rev() {
             let (mut a, mut b) = ([V::splat(Zero::zero()); W], [V::splat(Zero::zero()); W]);
             let first = tile * W;
@@ -361,7 +368,7 @@ impl<V: Lanes> Vector<V> {
             unsafe {
                 for l in 0..W {
                     let k = (first + l).min(self.rows - 1);
-                    let z = rows.load(k) * *self.turn.get_unchecked(k);
+                    let z = rows.at(k).load() * *self.turn.get_unchecked(k);
                     (a[l], b[l]) = (z.re, z.im);
                 }
                 V::transpose(&mut a);
@@ -428,7 +435,7 @@ impl<V: Lanes> Vector<V> {
     ///
     /// `rows` must hold `M` rows, `re` and `im` be as [`Vector::parts`] gives them.
     #[inline(always)]
-    unsafe fn tiles_from_planar<const W: usize>(&self, re: *mut V::Real, im: *mut V::Real, rows: Rows<V>) {
+    unsafe fn tiles_from_planar<const W: usize>(&self, re: *mut V::Real, im: *mut V::Real, rows: Rows<V, false>) {
         let h = self.rows * W;
         for tile in 0..self.rows.div_ceil(W) {
             let first = tile * W;
@@ -454,7 +461,7 @@ impl<V: Lanes> Vector<V> {
                 for l in (0..W).rev() {
                     let k = (first + l).min(self.rows - 1);
                     let z = Complex::new(a[l], b[l]) * *self.turn.get_unchecked(k);
-                    rows.store(k, z);
+                    rows.at(k).store(z);
                 }
             }
         }

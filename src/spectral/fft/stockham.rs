@@ -18,23 +18,26 @@ use crate::spectral::simd::{Complex, Lanes};
 
 /// Radices whose product is `n`, in the order of the passes, or `None` if another prime divides it.
 ///
-/// Radix 4 is the fastest: a butterfly of 8 points with its twiddles is so long that the processor cannot overlap
-/// two (`benches/fft.rs`: 40 against 51 GFLOP/s at `n = 64` on a Zen 4). Only the last pass, which has no twiddles, takes
-/// 8 instead of 4 and 2, where there are more than the 16 registers of AVX2.
+/// Where there are more than the 16 registers of AVX2, powers of two are made of eights, which read and write the points
+/// least often, at the end; with 16 registers, where a butterfly of eight points does not fit, of fours (`benches/fft.rs`).
 pub(super) fn factorise<V: Lanes>(n: usize) -> Option<Vec<usize>> {
     let mut rest = n;
     let mut factors = Vec::new();
-    for radix in [7, 5, 3, 4, 2] {
+    for radix in [7, 5, 3] {
         while rest > 0 && rest.is_multiple_of(radix) {
             factors.push(radix);
             rest /= radix;
         }
     }
-    if size_of::<V>() != 32 && factors.ends_with(&[4, 2]) {
-        factors.truncate(factors.len() - 2);
-        factors.push(8);
-    }
-    (rest == 1).then_some(factors)
+    let twos = rest.checked_ilog2()? as usize;
+    let (fours, eights) = match (size_of::<V>() != 32, twos) {
+        (true, 2..) => ([0, 2, 1][twos % 3], (twos - 2 * [0, 2, 1][twos % 3]) / 3),
+        _ => (twos / 2, 0),
+    };
+    factors.extend(std::iter::repeat_n(2, twos - 2 * fours - 3 * eights));
+    factors.extend(std::iter::repeat_n(4, fours));
+    factors.extend(std::iter::repeat_n(8, eights));
+    rest.is_power_of_two().then_some(factors)
 }
 
 /// `exp(-2 pi i j / n)`.
@@ -43,60 +46,74 @@ pub(super) fn twiddle<T: Real>(j: usize, n: usize) -> [T; 2] {
     [T::of(angle.cos()), T::of(angle.sin())]
 }
 
-/// Where the points of a transform are.
+/// Where the points of a transform are. Loops walk from point to point, and do not index: LLVM makes vectors of products of
+/// indices, which cost more than the butterflies.
 pub(super) trait Points<V: Lanes>: Copy {
-    /// Reads point `j`.
-    ///
-    /// # Safety
-    ///
-    /// Point `j` must be in memory that is valid for reading.
-    unsafe fn load(self, j: usize) -> Complex<V>;
+    /// Reals between the starts of neighbours.
+    fn stride(self) -> usize;
 
-    /// Writes point `j`.
+    /// The points that begin `reals` further on, which may be behind the last.
+    fn skip(self, reals: usize) -> Self;
+
+    /// Reads the first point.
     ///
     /// # Safety
     ///
-    /// Point `j` must be in memory that is valid for writing.
-    unsafe fn store(self, j: usize, z: Complex<V>);
+    /// It must be in memory that is valid for reading.
+    unsafe fn load(self) -> Complex<V>;
+
+    /// Writes the first point.
+    ///
+    /// # Safety
+    ///
+    /// It must be in memory that is valid for writing.
+    unsafe fn store(self, z: Complex<V>);
+
+    /// The points from point `j` on.
+    #[inline(always)]
+    fn at(self, j: usize) -> Self {
+        self.skip(j * self.stride())
+    }
 }
 
-/// Points `stride` reals apart, `W` real and `W` imaginary parts each.
+/// Points `stride` reals apart, `W` real and `W` imaginary parts each, which an inverse exchanges.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<V: Lanes> {
-    re: *mut V::Real,
-    im: *mut V::Real,
+pub(super) struct Rows<V: Lanes, const EXCHANGED: bool> {
+    start: *mut V::Real,
     stride: usize,
 }
 
-impl<V: Lanes> Rows<V> {
-    /// Points from `start` on, every `step`-th element; with the parts exchanged for an inverse.
-    ///
-    /// # Safety
-    ///
-    /// `start` must point to an element.
+impl<V: Lanes, const EXCHANGED: bool> Rows<V, EXCHANGED> {
+    /// Points from `start` on, every `step`-th element.
     #[inline(always)]
-    pub(super) unsafe fn new(start: *mut V::Real, step: usize, exchanged: bool) -> Self {
-        // SAFETY: an element has 2 W reals.
-        let other = unsafe { start.add(V::WIDTH) };
-        let (re, im) = if exchanged { (other, start) } else { (start, other) };
-        Self { re, im, stride: 2 * V::WIDTH * step }
+    pub(super) fn new(start: *mut V::Real, step: usize) -> Self {
+        Self { start, stride: 2 * V::WIDTH * step }
     }
 }
 
-impl<V: Lanes> Points<V> for Rows<V> {
+impl<V: Lanes, const EXCHANGED: bool> Points<V> for Rows<V, EXCHANGED> {
     #[inline(always)]
-    unsafe fn load(self, j: usize) -> Complex<V> {
-        // SAFETY: the caller's promise.
-        unsafe { Complex::new(V::load(self.re.add(j * self.stride)), V::load(self.im.add(j * self.stride))) }
+    fn stride(self) -> usize {
+        self.stride
     }
 
     #[inline(always)]
-    unsafe fn store(self, j: usize, z: Complex<V>) {
+    fn skip(self, reals: usize) -> Self {
+        Self { start: self.start.wrapping_add(reals), ..self }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self) -> Complex<V> {
         // SAFETY: the caller's promise.
-        unsafe {
-            z.re.store(self.re.add(j * self.stride));
-            z.im.store(self.im.add(j * self.stride));
-        }
+        let Complex { re, im } = unsafe { Complex::load(self.start) };
+        if EXCHANGED { Complex::new(im, re) } else { Complex::new(re, im) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, z: Complex<V>) {
+        let z = if EXCHANGED { Complex::new(z.im, z.re) } else { z };
+        // SAFETY: the caller's promise.
+        unsafe { z.store(self.start) };
     }
 }
 
@@ -202,34 +219,30 @@ unsafe fn butterflies_of<V: Lanes, const R: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut z = [Complex::zero(); R];
-        if m == 1 {
-            for q in 0..s {
-                for i in 0..R {
-                    z[i] = input.load(q + s * i);
-                }
-                dft(&mut z);
-                for k in 0..R {
-                    output.store(q + k * out_k, z[k]);
-                }
-            }
-            return;
-        }
+        let (next_in, next_out) = (s * m * input.stride(), out_k * output.stride());
         for p in 0..m {
-            let mut w = [Complex::zero(); R];
-            for k in 1..R {
-                let [re, im] = *twiddles.add(p * (R - 1) + k - 1);
-                w[k] = Complex::new(V::splat(re), V::splat(im));
-            }
-            for q in 0..s {
-                for i in 0..R {
-                    z[i] = input.load(q + s * (p + i * m));
+            let (mut first, mut out) = (input.at(s * p), output.at(p * out_p));
+            for _ in 0..s {
+                let mut z = [Complex::zero(); R];
+                let mut from = first;
+                for z in &mut z {
+                    *z = from.load();
+                    from = from.skip(next_in);
                 }
                 dft(&mut z);
-                output.store(q + p * out_p, z[0]);
+                out.store(z[0]);
+                let mut to = out;
                 for k in 1..R {
-                    output.store(q + p * out_p + k * out_k, w[k] * z[k]);
+                    to = to.skip(next_out);
+                    if m == 1 {
+                        to.store(z[k]);
+                    } else {
+                        // Read here, as an operand of the product: registers are for the points.
+                        let [re, im] = *twiddles.add(p * (R - 1) + k - 1);
+                        to.store(Complex::new(V::splat(re), V::splat(im)) * z[k]);
+                    }
                 }
+                (first, out) = (first.at(1), out.at(1));
             }
         }
     }

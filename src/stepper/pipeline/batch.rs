@@ -66,6 +66,8 @@ struct Operand<T> {
 #[derive(Clone, Copy)]
 struct Row<'a, T> {
     operands: &'a [Operand<T>],
+    /// Whether no coefficient is complex.
+    is_real: bool,
     /// `N(U_j)`.
     tendency: *mut T,
     /// `U_{j+1}`, or `u` after the last stage.
@@ -244,6 +246,7 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
             }
             let row = Row {
                 operands: &operands[..count],
+                is_real: operands[..count].iter().all(|operand| !operand.is_complex),
                 tendency: start(stages + j),
                 target: start(target),
                 is_shared: coefficients.period == self.sizes.channel_len,
@@ -327,18 +330,51 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
                     value = value + Complex::new(V::splat(*f), V::splat(*f.add(w)));
                 }
                 value.store(row.tendency.add(at));
-                let mut sum = Complex::<V>::zero();
-                for operand in row.operands {
-                    let x = Complex::<V>::load(operand.array.add(at));
-                    sum = if operand.is_complex {
-                        let v = operand.coefficients.add(channel + complex);
-                        sum.add_product(Complex::new(V::splat(*v), V::splat(*v.add(w))), x)
-                    } else {
-                        sum.add_scaled(V::splat(*operand.coefficients.add(channel / 2 + real)), x)
-                    };
-                }
+                let real = channel / 2 + real;
+                let sum = match (row.is_real, row.operands.len()) {
+                    (true, 2) => real_combination::<V, 2>(row.operands, real, at),
+                    (true, 3) => real_combination::<V, 3>(row.operands, real, at),
+                    (true, 4) => real_combination::<V, 4>(row.operands, real, at),
+                    (true, 5) => real_combination::<V, 5>(row.operands, real, at),
+                    _ => {
+                        let mut sum = Complex::<V>::zero();
+                        for operand in row.operands {
+                            let x = Complex::<V>::load(operand.array.add(at));
+                            sum = if operand.is_complex {
+                                let v = operand.coefficients.add(channel + complex);
+                                sum.add_product(Complex::new(V::splat(*v), V::splat(*v.add(w))), x)
+                            } else {
+                                sum.add_scaled(V::splat(*operand.coefficients.add(real)), x)
+                            };
+                        }
+                        sum
+                    }
+                };
                 sum.store(row.target.add(at));
             }
         }
     }
+}
+
+/// `sum_j c_j x_j` of the first `N` operands, whose coefficients are real; unrolled, it is bound by the loads.
+///
+/// # Safety
+///
+/// There are `N` operands, with coefficients at `coefficient` and values at `at`.
+#[inline(always)]
+unsafe fn real_combination<V: Lanes, const N: usize>(
+    operands: &[Operand<V::Real>],
+    coefficient: usize,
+    at: usize,
+) -> Complex<V> {
+    let mut sum = Complex::<V>::zero();
+    for j in 0..N {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let operand = operands.get_unchecked(j);
+            let x = Complex::<V>::load(operand.array.add(at));
+            sum = sum.add_scaled(V::splat(*operand.coefficients.add(coefficient)), x);
+        }
+    }
+    sum
 }

@@ -128,20 +128,23 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
         from: impl Fn(usize) -> usize,
         to: impl Fn(usize) -> usize,
     ) {
+        let from: [*const V::Real; MAX] = std::array::from_fn(|f| values.wrapping_add(from(f)).cast_const());
+        let to: [*mut V::Real; MAX] = std::array::from_fn(|p| values.wrapping_add(to(p)));
         V::vectorize(
             #[inline(always)]
             || {
+                let (from, to) = (from, to);
                 for j in (0..end).step_by(step) {
                     let mut fields = [V::splat(V::Real::of(0.0)); MAX];
                     let mut products = [V::splat(V::Real::of(0.0)); MAX];
                     // SAFETY: the caller's promise.
                     unsafe {
                         for (f, field) in fields[..O::FIELDS].iter_mut().enumerate() {
-                            *field = V::load(values.add(from(f) + j));
+                            *field = V::load(from[f].add(j));
                         }
                         op.pointwise(&self.pde, &fields[..O::FIELDS], &mut products[..O::PRODUCTS]);
                         for (p, product) in products[..O::PRODUCTS].iter().enumerate() {
-                            product.store(values.add(to(p) + j));
+                            product.store(to[p].add(j));
                         }
                     }
                 }
@@ -181,8 +184,14 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
         // SAFETY: the parts of `private` are disjoint; the caller's promise for the planes.
         unsafe {
             for c in 0..columns_in {
-                let (a, b) = (start(2 * c), start(2 * c + 1));
-                pack::<V>(a, b, spectrum.as_ptr(), n, cut, blocks, stride);
+                let (lines, z, sizes) =
+                    ([start(2 * c).cast_const(), start(2 * c + 1).cast_const()], spectrum.as_ptr(), [n, cut]);
+                match V::WIDTH {
+                    2 => pack::<V, 2>(lines, z, sizes, blocks, stride),
+                    4 => pack::<V, 4>(lines, z, sizes, blocks, stride),
+                    8 => pack::<V, 8>(lines, z, sizes, blocks, stride),
+                    _ => pack::<V, 16>(lines, z, sizes, blocks, stride),
+                }
                 fft.inverse(complexes(spectrum, n), complexes(column(c), n), complexes(scratch, scratch_len));
             }
             for row in 0..rows {
@@ -192,8 +201,14 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
             }
             for c in 0..columns_out {
                 fft.forward(complexes(column(c), n), complexes(spectrum, n), complexes(scratch, scratch_len));
-                let (a, b) = (start(2 * c), start(2 * c + 1));
-                unpack::<V>(spectrum.as_ptr(), a, b, n, cut, blocks, stride, self.sizes.scale);
+                let (lines, z, sizes) = ([start(2 * c), start(2 * c + 1)], spectrum.as_ptr().cast_const(), [n, cut]);
+                let scale = self.sizes.scale;
+                match V::WIDTH {
+                    2 => unpack::<V, 2>(z, lines, sizes, blocks, stride, scale),
+                    4 => unpack::<V, 4>(z, lines, sizes, blocks, stride, scale),
+                    8 => unpack::<V, 8>(z, lines, sizes, blocks, stride, scale),
+                    _ => unpack::<V, 16>(z, lines, sizes, blocks, stride, scale),
+                }
             }
         }
     }
@@ -257,40 +272,52 @@ impl<P: Pde, V: Lanes> Pipeline<P, V> {
 /// Spectrum of `A + i B` from the half spectra of `W` real lines `A` and `W` real lines `B`:
 /// `Z(m) = A(m) + i B(m)`, `Z(n - m) = conj(A(m)) + i conj(B(m))`, zero above the cut.
 ///
+/// Its real parts are made of those of `A` and the imaginary ones of `B`, its imaginary parts of the others: two tiles at a
+/// time, which the registers hold.
+///
 /// # Safety
 ///
 /// `a` and `b` point to `W` consecutive groups in each of `blocks` blocks `stride` reals apart, `z` to `n` groups.
-unsafe fn pack<V: Lanes>(
-    a: *const V::Real,
-    b: *const V::Real,
+unsafe fn pack<V: Lanes, const W: usize>(
+    [a, b]: [*const V::Real; 2],
     z: *mut V::Real,
-    n: usize,
-    cut: usize,
+    [n, cut]: [usize; 2],
     blocks: usize,
     stride: usize,
 ) {
-    let (w, group) = (V::WIDTH, 2 * V::WIDTH);
+    let group = 2 * W;
     V::vectorize(
         #[inline(always)]
         || {
             for block in 0..blocks {
+                let count = cut + 1 - block * W;
+                let (low, high) = (z.wrapping_add(block * W * group), z.wrapping_add((n - block * W) * group));
                 // SAFETY: the caller's promise.
                 unsafe {
-                    let [a, b] = [a, b].map(|p| p.add(block * stride));
-                    let a = transposed::<V>(a);
-                    let b = transposed::<V>(b);
-                    let count = (cut + 1 - block * w).min(w);
-                    for l in 0..count {
-                        let m = block * w + l;
-                        let (a, b) = (Complex::new(a[0][l], a[1][l]), Complex::new(b[0][l], b[1][l]));
-                        let sum = Complex::new(a.re - b.im, a.im + b.re);
-                        if m == 0 {
+                    let (a, b) = (a.add(block * stride), b.add(block * stride));
+                    let (x, y) = (load_tile::<V, W>(a), load_tile::<V, W>(b.add(W)));
+                    let (mut to, mut image) = (low, high);
+                    // All `W` turns with a test, not fewer turns: unrolled, the tiles stay in registers.
+                    for l in 0..W {
+                        if block * W + l == 0 {
                             // The mean of a real line is real.
-                            Complex::new(a.re, b.re).store(z);
-                        } else {
-                            sum.store(z.add(m * group));
-                            Complex::new(a.re + b.im, b.re - a.im).store(z.add((n - m) * group));
+                            x[l].store(to);
+                        } else if l < count {
+                            (x[l] - y[l]).store(to);
+                            (x[l] + y[l]).store(image);
                         }
+                        (to, image) = (to.wrapping_add(group), image.wrapping_sub(group));
+                    }
+                    let (x, y) = (load_tile::<V, W>(a.add(W)), load_tile::<V, W>(b));
+                    let (mut to, mut image) = (low.wrapping_add(W), high.wrapping_add(W));
+                    for l in 0..W {
+                        if block * W + l == 0 {
+                            y[l].store(to);
+                        } else if l < count {
+                            (y[l] + x[l]).store(to);
+                            (y[l] - x[l]).store(image);
+                        }
+                        (to, image) = (to.wrapping_add(group), image.wrapping_sub(group));
                     }
                 }
             }
@@ -307,75 +334,94 @@ unsafe fn pack<V: Lanes>(
 /// # Safety
 ///
 /// As [`pack`].
-#[allow(clippy::too_many_arguments, clippy::needless_range_loop)]
-unsafe fn unpack<V: Lanes>(
+unsafe fn unpack<V: Lanes, const W: usize>(
     z: *const V::Real,
-    a: *mut V::Real,
-    b: *mut V::Real,
-    n: usize,
-    cut: usize,
+    [a, b]: [*mut V::Real; 2],
+    [n, cut]: [usize; 2],
     blocks: usize,
     stride: usize,
     scale: f64,
 ) {
-    let (w, group) = (V::WIDTH, 2 * V::WIDTH);
+    let group = 2 * W;
     V::vectorize(
         #[inline(always)]
         || {
             let half = V::splat(V::Real::of(0.5 * scale));
-            let zero = Complex::zero();
             for block in 0..blocks {
-                for (line, out) in [a, b].into_iter().enumerate() {
-                    let mut tiles = [[zero.re; MAX_WIDTH]; 2];
-                    // SAFETY: the caller's promise.
-                    unsafe {
-                        for l in 0..w {
-                            let m = block * w + l;
-                            let part = if m <= cut {
-                                let p = Complex::<V>::load(z.add(m * group));
-                                let q = Complex::<V>::load(z.add(if m == 0 { 0 } else { n - m } * group));
-                                if line == 0 {
-                                    Complex::new(p.re + q.re, p.im - q.im)
-                                } else {
-                                    Complex::new(p.im + q.im, q.re - p.re)
-                                }
-                            } else {
-                                zero
-                            };
-                            (tiles[0][l], tiles[1][l]) = (part.re * half, part.im * half);
-                        }
-                        for tile in &mut tiles {
-                            V::transpose(&mut tile[..w]);
-                        }
-                        for l in 0..w {
-                            Complex::new(tiles[0][l], tiles[1][l]).store(out.add(block * stride + l * group));
-                        }
-                    }
+                let count = cut + 1 - block * W;
+                let (low, high) = (z.wrapping_add(block * W * group), z.wrapping_add((n - block * W) * group));
+                // Mode 0 is its own mirror image.
+                let first = if block == 0 { z } else { high };
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let (a, b) = (a.add(block * stride), b.add(block * stride));
+                    let [sum, difference] = mirrored::<V, W>([low, first, high], count, [half, half]);
+                    store_tile(sum, a);
+                    store_tile(difference, b.add(W));
+                    let imaginary = [low, first, high].map(|part| part.wrapping_add(W));
+                    let [sum, difference] = mirrored::<V, W>(imaginary, count, [half, -half]);
+                    store_tile(sum, b);
+                    store_tile(difference, a.add(W));
                 }
             }
         },
     );
 }
 
-/// Widest vector.
-const MAX_WIDTH: usize = 16;
-
-/// Real and imaginary parts of `W` consecutive groups, transposed: element `l` holds mode `l` of the `W` lines.
+/// Sums `f Z(m) + f Z(n - m)` and differences `g Z(n - m) - g Z(m)` of one part of a spectrum, zero from `count` on. `Z(m)`
+/// ascends from `low`, `Z(n - m)` descends from `high`, except that the first is at `first`.
 ///
 /// # Safety
 ///
-/// `p` points to `W` groups.
+/// The pointers are to parts of groups of a spectrum that holds all modes and images.
 #[inline(always)]
-#[allow(clippy::needless_range_loop)]
-unsafe fn transposed<V: Lanes>(p: *const V::Real) -> [[V; MAX_WIDTH]; 2] {
-    let mut tiles = [[V::splat(V::Real::of(0.0)); MAX_WIDTH]; 2];
-    for l in 0..V::WIDTH {
-        // SAFETY: the caller's promise.
-        let z = unsafe { Complex::<V>::load(p.add(l * 2 * V::WIDTH)) };
-        (tiles[0][l], tiles[1][l]) = (z.re, z.im);
-    }
-    for tile in &mut tiles {
-        V::transpose(&mut tile[..V::WIDTH]);
+unsafe fn mirrored<V: Lanes, const W: usize>(
+    [mut low, first, mut high]: [*const V::Real; 3],
+    count: usize,
+    [f, g]: [V; 2],
+) -> [[V; W]; 2] {
+    let mut tiles = [[V::splat(V::Real::of(0.0)); W]; 2];
+    for l in 0..W {
+        if l < count {
+            // SAFETY: the caller's promise.
+            let (p, q) = unsafe { (V::load(low), V::load(if l == 0 { first } else { high })) };
+            (tiles[0][l], tiles[1][l]) = ((p + q) * f, (q - p) * g);
+        }
+        (low, high) = (low.wrapping_add(2 * W), high.wrapping_sub(2 * W));
     }
     tiles
+}
+
+/// One part of `W` consecutive groups, transposed: element `l` holds mode `l` of the `W` lines.
+///
+/// # Safety
+///
+/// `p` points to that part of `W` groups.
+#[inline(always)]
+unsafe fn load_tile<V: Lanes, const W: usize>(p: *const V::Real) -> [V; W] {
+    let mut tile = [V::splat(V::Real::of(0.0)); W];
+    let mut from = p;
+    for x in &mut tile {
+        // SAFETY: the caller's promise.
+        *x = unsafe { V::load(from) };
+        from = from.wrapping_add(2 * W);
+    }
+    V::transpose(&mut tile);
+    tile
+}
+
+/// The inverse of [`load_tile`].
+///
+/// # Safety
+///
+/// As [`load_tile`].
+#[inline(always)]
+unsafe fn store_tile<V: Lanes, const W: usize>(mut tile: [V; W], p: *mut V::Real) {
+    V::transpose(&mut tile);
+    let mut to = p;
+    for x in tile {
+        // SAFETY: the caller's promise.
+        unsafe { x.store(to) };
+        to = to.wrapping_add(2 * W);
+    }
 }
