@@ -2,7 +2,9 @@
 //!
 //! One line a scene and method: iterations to 1e-4, 1e-6 and the tolerance, seconds of set-up, wall and processor seconds of the solve
 //! (best of the repeats), true residual, bytes a cell. `--scene sphere` and `--method multigrid` narrow it, `--size` may be
-//! given twice. `--networks` times the networks of the deep conjugate directions instead. `--peer PYTHON` also runs pyamg, in an interpreter that has it, on the same matrices.
+//! given twice. `--networks` times the networks of the deep conjugate directions instead. `--peer PYTHON` also runs pyamg, in an
+//! interpreter that has it, and `--amgcl PROGRAM` AMGCL (`AMGCL=1 benches/peers/setup.sh` builds the program), on the same
+//! matrices.
 
 use std::path::Path;
 use std::process::Command;
@@ -34,6 +36,7 @@ struct Arguments {
     scene: Option<String>,
     method: Option<String>,
     peer: Option<String>,
+    amgcl: Option<String>,
     networks: bool,
 }
 
@@ -46,6 +49,7 @@ fn arguments() -> anyhow::Result<Arguments> {
         scene: None,
         method: None,
         peer: None,
+        amgcl: None,
         networks: false,
     };
     let mut words = std::env::args().skip(1);
@@ -61,6 +65,7 @@ fn arguments() -> anyhow::Result<Arguments> {
             "--method" => a.method = Some(value()?),
             "--networks" => a.networks = true,
             "--peer" => a.peer = Some(value()?),
+            "--amgcl" => a.amgcl = Some(value()?),
             _ => anyhow::bail!("unknown argument {word}"),
         }
     }
@@ -172,13 +177,25 @@ fn main() -> anyhow::Result<()> {
                     print(scene, size, name, &report, wall, cpu, problem.cells());
                 }
             }
-            if let Some(python) = &a.peer {
+            if a.peer.is_some() || a.amgcl.is_some() {
                 let directory = tempfile::tempdir()?;
                 write_matrix(&problem, &b, directory.path())?;
-                let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/pyamg_cases.py");
                 let label = format!("{:<10} | {size:>3}", scene.name());
                 let tolerance = a.tolerance.to_string();
-                Command::new(python).arg(script).arg(directory.path()).args([&label, &tolerance]).status()?;
+                let run = |command: &mut Command| {
+                    command
+                        .arg(directory.path())
+                        .args([&label, &tolerance])
+                        .env("OMP_NUM_THREADS", a.threads.to_string())
+                        .status()
+                };
+                if let Some(python) = &a.peer {
+                    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/pyamg_cases.py");
+                    run(Command::new(python).arg(script))?;
+                }
+                if let Some(program) = &a.amgcl {
+                    run(&mut Command::new(program))?;
+                }
             }
         }
     }
