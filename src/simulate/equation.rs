@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::field::Grid;
 use crate::pde::{
     AdvectionDiffusion, AllenCahn, Burgers, Forcing2d, Forcing3d, GinzburgLandau, GrayScott, KortewegDeVries,
-    KuramotoSivashinsky, NavierStokes2d, NavierStokes3d, NonlinearSchroedinger, Pde,
+    KuramotoSivashinsky, KuramotoSivashinskyIntegral, NavierStokes2d, NavierStokes3d, NonlinearSchroedinger, Pde,
 };
 
 /// `[equation]`: an `id` and the coefficients as the types in [`crate::pde`] name them.
@@ -46,6 +46,10 @@ pub enum Equation {
         b: f64,
     },
     KuramotoSivashinsky {
+        #[serde(default = "one")]
+        nu: f64,
+    },
+    KuramotoSivashinskyIntegral {
         #[serde(default = "one")]
         nu: f64,
     },
@@ -142,6 +146,7 @@ impl Equation {
             }
             Self::KortewegDeVries { a, b } => checked(KortewegDeVries { a, b }, grid, work),
             Self::KuramotoSivashinsky { nu } => checked(KuramotoSivashinsky { nu }, grid, work),
+            Self::KuramotoSivashinskyIntegral { nu } => checked(KuramotoSivashinskyIntegral { nu }, grid, work),
             Self::NavierStokes2d { nu, drag, mean_flow, forcing } => {
                 let length = grid.lengths()[grid.dim().min(2) - 1];
                 let forcing = match forcing {
@@ -220,6 +225,7 @@ mod tests {
             ("[gray_scott]\ndiffusion_u = 1\ndiffusion_v = 1\nfeed = 1\nkill = 1", 2),
             ("[korteweg_de_vries]\na = 6\nb = 1", 1),
             ("[kuramoto_sivashinsky]", 1),
+            ("[kuramoto_sivashinsky_integral]", 1),
             ("[navier_stokes_2d]\nnu = 1", 2),
             ("[navier_stokes_3d]\nnu = 1", 3),
             ("[nonlinear_schroedinger]\ndispersion = 1\ncubic = 2", 1),

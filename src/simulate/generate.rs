@@ -209,7 +209,7 @@ impl Job<'_> {
 mod tests {
     use super::*;
     use crate::simulate::Recipe;
-    use crate::spectral::Resample;
+    use crate::spectral::{Derivatives, Resample};
     use ndarray::Axis;
 
     const RECIPE: &str = r#"
@@ -301,6 +301,48 @@ mod tests {
         // The same interpolation of the same numbers, one of them computed next to the other frames.
         let size = exact.iter().fold(0.0f64, |m, e| m.max(e.abs()));
         assert!(some.0.iter().zip(&exact).all(|(u, e)| (u - e).abs() < 1e-13 * size));
+    }
+
+    #[test]
+    fn a_stored_velocity_has_the_vorticity_of_the_solver_and_the_mean_flow() {
+        let folder = tempfile::tempdir().unwrap();
+        let interrupt = Interrupt::default();
+        let options = Options { threads: 1, resume: false, quiet: true, interrupt: &interrupt };
+        let [u, omega] = [("true", "velocity"), ("false", "vorticity")].map(|(is_velocity, field)| {
+            let path = folder.path().join(field);
+            let velocity = format!("output.velocity={is_velocity}");
+            let set = [velocity, "output.stride=1".into(), "equation.mean_flow=[0.5, -0.25]".into()];
+            generate(&simulation(&set), &path, &options).unwrap();
+            Dataset::open(&path, None).unwrap().read::<f64>(field, 1, 2..3, 1).unwrap().index_axis_move(Axis(0), 0)
+        });
+        let grid = simulation(&[]).grid().clone();
+        let derivatives = Derivatives::plan(&grid);
+        let size = omega.iter().fold(0.0f64, |m, w| m.max(w.abs()));
+        let close = |a: &ndarray::ArrayD<f64>, b: &ndarray::ArrayD<f64>| {
+            // A few transforms of fields of that size.
+            a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12 * size)
+        };
+        let curl = derivatives.curl(u.view());
+        assert!(close(&curl, &omega.index_axis_move(Axis(0), 0)));
+        let divergence = derivatives.divergence(u.view());
+        assert!(close(&divergence, &ndarray::ArrayD::zeros(divergence.raw_dim())));
+        for (component, mean) in u.outer_iter().zip([0.5, -0.25]) {
+            assert!((component.mean().unwrap() - mean).abs() < 1e-13);
+        }
+    }
+
+    #[test]
+    fn only_a_vorticity_has_a_velocity() {
+        let burgers = RECIPE
+            .replace("navier_stokes_2d", "burgers")
+            .replace("forcing = { kind = \"kolmogorov\", amplitude = 1, mode = 2 }", "");
+        let burgers = burgers
+            .replace("n = [24, 20]", "n = 24")
+            .replace("kind = \"filtered_velocity\"", "kind = \"random_fourier\"");
+        let burgers = burgers.replace("peak = 2\n", "cut = 4\n").replace("max_speed = 1\n", "\n");
+        let recipe = Recipe::parse(&burgers, &["output.velocity=true".into()]).unwrap();
+        let error = Simulation::new(recipe, Path::new(".")).err().unwrap().to_string();
+        assert!(error.contains("output.velocity") && error.contains("burgers"), "{error}");
     }
 
     #[test]

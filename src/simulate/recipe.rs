@@ -139,11 +139,14 @@ pub struct OutputSection {
     /// Whether the modes that the stored points cannot carry are cut first, so that they are not aliased.
     #[serde(default)]
     pub truncate: bool,
+    /// Whether a plane flow is stored by its velocity, two components, and not by its vorticity.
+    #[serde(default)]
+    pub velocity: bool,
 }
 
 impl Default for OutputSection {
     fn default() -> Self {
-        Self { precision: default_precision(), stride: 1, truncate: false }
+        Self { precision: default_precision(), stride: 1, truncate: false, velocity: false }
     }
 }
 

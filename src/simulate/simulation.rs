@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ndarray::{ArrayD, Axis, Slice};
 
-use super::equation::WithPde;
+use super::equation::{Equation, WithPde};
 use super::initial::Source;
 use super::recipe::Recipe;
 use crate::data::well::{FieldSpec, Header, Provenance};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::field::Grid;
 use crate::pde::Pde;
 use crate::run::{Environment, seed};
-use crate::spectral::Resample;
+use crate::spectral::{Derivatives, Resample};
 use crate::stepper::{self, Stepper};
 
 /// Largest relative departure of `save_every / dt` and the like from a whole number: round-off of decimal fractions.
@@ -35,7 +35,10 @@ pub struct Simulation {
 struct Identity {
     id: &'static str,
     equation: String,
+    /// Channels of the state.
     channels: Vec<&'static str>,
+    /// Channels of the file.
+    stored: Vec<&'static str>,
 }
 
 /// The time axis in steps.
@@ -60,7 +63,8 @@ struct Describe;
 impl WithPde for Describe {
     type Output = Identity;
     fn call<P: Pde>(self, pde: P) -> Identity {
-        Identity { id: pde.id(), equation: pde.equation(), channels: pde.channel_names() }
+        let channels = pde.channel_names();
+        Identity { id: pde.id(), equation: pde.equation(), stored: channels.clone(), channels }
     }
 }
 
@@ -88,7 +92,14 @@ impl Simulation {
     /// may give.
     pub fn new(recipe: Recipe, folder: &Path) -> Result<Self> {
         let grid = recipe.grid.build()?;
-        let identity = recipe.equation.with(&grid, Describe)?;
+        let mut identity = recipe.equation.with(&grid, Describe)?;
+        if recipe.output.velocity {
+            if !matches!(recipe.equation, Equation::NavierStokes2d { .. }) {
+                let rule = format!("must be false for the equation {}, whose state is no vorticity", identity.id);
+                return Err(Error::parameter("output.velocity", true, rule));
+            }
+            identity.stored = vec!["velocity_x", "velocity_y"];
+        }
         if recipe.dataset.samples == 0 {
             return Err(Error::parameter("dataset.samples", 0, "must be at least 1"));
         }
@@ -99,7 +110,7 @@ impl Simulation {
         }
         let steps = steps(&recipe)?;
         let numbers = |frames: usize| {
-            identity.channels.len() as f64 * frames as f64 * grid.shape().iter().map(|&n| n as f64).product::<f64>()
+            identity.stored.len() as f64 * frames as f64 * grid.shape().iter().map(|&n| n as f64).product::<f64>()
         };
         for (name, frames) in [("grid.n", 1), ("time.t_end", steps.frames)] {
             let bytes = 8.0 * numbers(frames);
@@ -180,7 +191,7 @@ impl Simulation {
     pub fn header(&self, environment: &Environment, threads: usize) -> Result<Header> {
         let recipe = &self.recipe;
         let dataset = &recipe.dataset;
-        let names = &self.identity.channels;
+        let names = &self.identity.stored;
         let mut header = Header::new(&dataset.name, self.stored_grid()?, fields(names), self.times(), dataset.samples);
         if !dataset.title.is_empty() {
             header.title = dataset.title.clone();
@@ -270,7 +281,8 @@ impl Simulation {
 
     /// Room for the fields of a sample.
     pub(super) fn empty_fields(&self) -> Vec<Vec<f64>> {
-        vec![Vec::new(); if is_vector(&self.identity.channels) { 1 } else { self.identity.channels.len() }]
+        let names = &self.identity.stored;
+        vec![Vec::new(); if is_vector(names) { 1 } else { names.len() }]
     }
 
     /// Adds the stored points of a state on the solver's grid to the fields.
@@ -280,6 +292,8 @@ impl Simulation {
 
     /// As [`Simulation::append`] with another stride, for states on finer grids.
     pub(super) fn append_every(&self, stride: usize, fields: &mut [Vec<f64>], state: &ArrayD<f64>) {
+        let velocity = self.recipe.output.velocity.then(|| self.velocity(state));
+        let state = velocity.as_ref().unwrap_or(state);
         let truncated = (self.recipe.output.truncate && stride > 1).then(|| self.truncate(state));
         let mut stored = truncated.as_ref().unwrap_or(state).view();
         for axis in 1..state.ndim() {
@@ -295,6 +309,16 @@ impl Simulation {
         } else {
             fields.iter_mut().zip(stored.outer_iter()).for_each(|(field, channel)| field.extend(channel.iter()));
         }
+    }
+
+    /// Velocity of a vorticity on any grid of the box, with the mean flow.
+    fn velocity(&self, state: &ArrayD<f64>) -> ArrayD<f64> {
+        let grid = self.grid.with_shape(&state.shape()[1..]).expect("a state is on a grid of the box");
+        let mut u = Derivatives::plan(&grid).biot_savart(state.index_axis(Axis(0), 0).into_dyn());
+        if let Equation::NavierStokes2d { mean_flow, .. } = self.recipe.equation {
+            u.outer_iter_mut().zip(mean_flow).for_each(|(mut component, mean)| component += mean);
+        }
+        u
     }
 
     /// A state of any grid of the box on the stored points, without the modes that they cannot carry.

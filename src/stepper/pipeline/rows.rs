@@ -380,16 +380,17 @@ unsafe fn mirrored<V: Lanes, const W: usize>(
     count: usize,
     [f, g]: [V; 2],
 ) -> [[V; W]; 2] {
-    let mut tiles = [[V::splat(V::Real::of(0.0)); W]; 2];
-    for l in 0..W {
+    let mut sums = [V::splat(V::Real::of(0.0)); W];
+    let mut differences = sums;
+    for (l, (sum, difference)) in sums.iter_mut().zip(&mut differences).enumerate() {
         if l < count {
             // SAFETY: the caller's promise.
             let (p, q) = unsafe { (V::load(low), V::load(if l == 0 { first } else { high })) };
-            (tiles[0][l], tiles[1][l]) = ((p + q) * f, (q - p) * g);
+            (*sum, *difference) = ((p + q) * f, (q - p) * g);
         }
         (low, high) = (low.wrapping_add(2 * W), high.wrapping_sub(2 * W));
     }
-    tiles
+    [sums, differences]
 }
 
 /// One part of `W` consecutive groups, transposed: element `l` holds mode `l` of the `W` lines.
