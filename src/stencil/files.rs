@@ -215,8 +215,10 @@ impl Files {
             let there = dataset.times().len().saturating_sub(*skip).div_ceil(*stride);
             if frames > there {
                 let path = dataset.path().display();
-                let rule =
-                    format!("needs {frames} frames, the past among them, and {path} has {there}, {} apart", self.spacing);
+                let rule = format!(
+                    "needs {frames} frames, the past among them, and {path} has {there}, {} apart",
+                    self.spacing
+                );
                 return Err(Error::parameter(name, value, rule));
             }
         }
@@ -248,7 +250,8 @@ impl Files {
             for (frame, values) in (begin..end).zip(all.outer_iter()) {
                 if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
                     let (sample, stored) = (sample - first, skip + frame * stride);
-                    let message = format!("{}: sample {sample}, frame {stored}: {bad}, must be finite", fields.join(", "));
+                    let message =
+                        format!("{}: sample {sample}, frame {stored}: {bad}, must be finite", fields.join(", "));
                     return Err(Error::format(dataset.path(), message));
                 }
                 show(frame, values)?;
@@ -296,7 +299,9 @@ fn box_of(dataset: &Dataset, expected: &Expected) -> Result<usize> {
         }
         // The generator of the incompressible sets has walls: https://github.com/pdebench/PDEBench.
         Layout::PdeBench if dataset.field("force").is_ok() => {
-            return Err(bad("incompressible flow of PDEBench lies between walls, all axes must be periodic".to_owned()));
+            return Err(
+                bad("incompressible flow of PDEBench lies between walls, all axes must be periodic".to_owned()),
+            );
         }
         _ => {}
     }
@@ -337,7 +342,8 @@ fn equation_of(dataset: &Dataset, expected: &Expected, notes: &mut Vec<String>) 
     }
     let mut unknown = Vec::new();
     for &(name, ours, value) in &expected.coefficients {
-        let found = dataset.parameters().iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, &found)| found);
+        let found =
+            dataset.parameters().iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, &found)| found);
         let found = match found {
             // PDEBench writes the viscosity of its Burgers equation as Nu / pi (Takamoto et al., NeurIPS 2022, app. D).
             Some(nu) if dataset.layout() == Layout::PdeBench && expected.dim == 1 => nu / std::f64::consts::PI,
@@ -369,7 +375,11 @@ fn fields_of(dataset: &Dataset, wanted: &[String], expected: &Expected) -> Resul
         (true, None) => {
             let names: Vec<_> = dataset.fields().iter().map(|field| field.name.as_str()).collect();
             let usual: Vec<_> = expected.fields.iter().map(|names| names.join(" and ")).collect();
-            let message = format!("fields {}, expected {}: name them in data.source.fields", names.join(", "), usual.join(", or "));
+            let message = format!(
+                "fields {}, expected {}: name them in data.source.fields",
+                names.join(", "),
+                usual.join(", or ")
+            );
             return Err(Error::format(dataset.path(), message));
         }
     };

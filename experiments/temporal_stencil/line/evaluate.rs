@@ -102,8 +102,7 @@ pub fn evaluate(common: &Common, print: Printer) -> Result<()> {
     let config = Config::load(&common.config, &common.set)?;
     let out = common.folder(&config.name);
     let runs = trained(common, &config)?;
-    let frames = |time: f64| (time / config.scheme.dt).round() as usize;
-    let lead = config.evaluate.windows.iter().map(|&w| frames(w)).max().unwrap_or(0).max(config.lead());
+    let lead = config.evaluate.windows.iter().map(|&w| config.frames(w)).max().unwrap_or(0).max(config.lead());
     let test = Test::make(&config, lead, common.threads())?;
     let truth_spectrum = mean_spectrum(&test.truth);
 

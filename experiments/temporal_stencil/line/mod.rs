@@ -21,6 +21,8 @@ use training::Training;
 pub fn train(common: &Common, request: &Request, print: Printer) -> Result<()> {
     let config = Config::load(&common.config, &common.set)?;
     let (out, threads) = (common.folder(&config.name), common.threads());
+    let files = config.files()?;
+    files.iter().flat_map(|files| files.notes()).for_each(|note| print.note(note));
     let sets = Sets::for_training(&config, threads)?;
     let trainings = Trainings {
         request,

@@ -50,7 +50,9 @@ impl Experiment {
 /// Makes the trajectories.
 pub fn make_data(common: &Common, print: Printer) -> Result<()> {
     let config = Config::load(&common.config, &common.set)?;
-    data::make(&config, common.threads(), common.quiet)?;
+    for note in data::make(&config, common.threads(), common.quiet)? {
+        print.note(note);
+    }
     print.line(config.data.path.display())
 }
 

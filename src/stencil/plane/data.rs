@@ -200,7 +200,8 @@ pub fn from_files(
     if n > fine {
         return Err(Error::parameter("data.n", n, format!("must be at most the {fine} points of the files")));
     }
-    let (filter, transform) = (StaggeredFilter::plan(flow, fine, n)?, Transform::plan(&Grid::cube(2, fine, flow.length)?));
+    let (filter, transform) =
+        (StaggeredFilter::plan(flow, fine, n)?, Transform::plan(&Grid::cube(2, fine, flow.length)?));
     let mut result = Trajectories {
         frames: Array5::zeros((samples.len(), frames, 2, n, n)),
         vorticity: Array3::zeros((samples.len(), fine, fine)),
