@@ -451,3 +451,160 @@ fn texts<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> std::re
     }
     deserializer.deserialize_any(Texts(PhantomData))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::data::well::{FieldSpec, Header, Precision, Writer};
+    use crate::field::Grid;
+
+    /// A file with one field whose values are given by sample, frame and place in the frame; a frame every 0.5 from t = 3
+    /// on.
+    pub(crate) fn file(
+        path: &Path,
+        change: impl FnOnce(&mut Header),
+        value: impl Fn(usize, usize, usize) -> f64,
+    ) -> PathBuf {
+        let times = (0..9).map(|i| 3.0 + 0.5 * f64::from(i)).collect();
+        let mut header = Header::new("a", Grid::cube(1, 8, 64.0).unwrap(), vec![FieldSpec::new("u", 0)], times, 3);
+        header.equation_id = "kuramoto_sivashinsky".to_owned();
+        header.parameters.insert("nu".to_owned(), 1.0);
+        header.precision = Precision::F64;
+        change(&mut header);
+        let mut writer = Writer::create(path, &header).unwrap();
+        let frame = header.fields[0].sample_shape(1, &header.grid).iter().product::<usize>();
+        for sample in 0..header.samples {
+            let all = |i| value(sample, i / frame, i % frame);
+            let values: Vec<f64> = (0..header.times.len() * frame).map(all).collect();
+            let fields: Vec<_> = header.fields.iter().map(|_| values.as_slice().into()).collect();
+            writer.write_sample(sample, &fields, 0, 0.0).unwrap();
+        }
+        writer.finish().unwrap();
+        path.to_owned()
+    }
+
+    pub(crate) fn source(files: &[PathBuf]) -> Source {
+        let files = files.to_vec();
+        Source { files, fields: Vec::new(), starts: None, skip: 0.0, layout: None, extent: None, dt: None }
+    }
+
+    fn expected() -> Expected {
+        Expected {
+            dim: 1,
+            length: ("equation.length", 64.0),
+            spacing: ("scheme.dt", 1.0),
+            equation: "kuramoto_sivashinsky",
+            coefficients: vec![("nu", "equation.nu", 1.0)],
+            fields: &[&["u"]],
+        }
+    }
+
+    #[test]
+    fn samples_are_numbered_through_the_files_and_frames_are_the_model_s_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let value = |file: usize| move |s: usize, t: usize, x: usize| (1000 * file + 100 * s + 10 * t + x) as f64;
+        let files = [0, 1].map(|i| file(&folder.path().join(format!("{i}.hdf5")), |_| {}, value(i)));
+        let files = Files::open(&Source { skip: 1.5, ..source(&files) }, &expected()).unwrap();
+        assert_eq!((files.samples(), files.points(), files.notes().len()), (6, 8, 0));
+        let mut shown = Vec::new();
+        let keep = |frame, field: ArrayViewD<f64>| {
+            assert_eq!(field.shape(), [1, 8]);
+            shown.push((frame, field[[0, 7]]));
+            Ok(())
+        };
+        files.read(4, 1..3, keep).unwrap();
+        // Sample 1 of the second file; frames 3 + 2 and 3 + 4 of the stored ones.
+        assert_eq!(shown, [(1, 1157.0), (2, 1177.0)]);
+        assert_eq!(files.place(4).1, 1);
+        assert!(files.require(3, "data.time", 2.0).is_ok());
+        let message = files.require(4, "data.time", 3.0).unwrap_err().to_string();
+        assert!(message.contains("data.time = 3") && message.contains("needs 4 frames") && message.contains("has 3"));
+    }
+
+    #[test]
+    fn parts_follow_one_another_or_begin_where_they_are_told_and_never_overlap() {
+        let mut source = source(&["a.hdf5".into()]);
+        assert_eq!(source.split([3, 0, 2], 5).unwrap(), [0..3, 3..3, 3..5]);
+        let message = source.split([3, 1, 2], 5).unwrap_err().to_string();
+        assert!(
+            message.contains("data.test: samples = 4..6") && message.contains("the 5 samples of a.hdf5"),
+            "{message}"
+        );
+        source.starts = Some([2, 10, 0]);
+        assert_eq!(source.split([3, 0, 2], 5).unwrap(), [2..5, 10..10, 0..2]);
+        let message = source.split([3, 0, 3], 5).unwrap_err().to_string();
+        assert!(message.contains("data.source.starts = [2, 10, 0]"), "{message}");
+    }
+
+    #[test]
+    fn files_of_something_else_are_refused_with_both_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.hdf5");
+        let refused = |change: &dyn Fn(&mut Header), want: &dyn Fn(&mut Expected), message: &str| {
+            let file = file(&path, |header| change(header), |_, _, _| 1.0);
+            let mut expected = expected();
+            want(&mut expected);
+            let found = Files::open(&source(&[file]), &expected).err().expect(message).to_string();
+            assert!(found.starts_with(path.to_str().unwrap()) && found.contains(message), "{found} / {message}");
+            std::fs::remove_file(&path).unwrap();
+        };
+        let same = |_: &mut Header| {};
+        refused(&same, &|e| e.length.1 = 22.0, "a period of 64 in the file, but equation.length = 22");
+        refused(&same, &|e| e.dim = 2, "1 space axes, must be 2");
+        refused(&same, &|e| e.spacing.1 = 0.75, "a frame every 0.5, must divide scheme.dt = 0.75");
+        refused(&same, &|e| e.spacing.1 = 0.25, "a frame every 0.5, must divide scheme.dt = 0.25");
+        refused(&same, &|e| e.equation = "burgers", "equation kuramoto_sivashinsky in the file, must be burgers");
+        refused(&same, &|e| e.coefficients[0].2 = 2.0, "nu = 1 in the file, but equation.nu = 2");
+        // Files of this toolkit state all coefficients: what is not there is zero.
+        refused(
+            &same,
+            &|e| e.coefficients.push(("drag", "flow.drag", 0.1)),
+            "drag = 0 in the file, but flow.drag = 0.1",
+        );
+        refused(&|h| h.fields[0].name = "w".to_owned(), &|_| {}, "fields w, expected u");
+        refused(&|h| h.times[4] += 0.2, &|_| {}, "must be equally spaced");
+        refused(&|h| h.times.truncate(1), &|_| {}, "1 frames, must be at least 2");
+    }
+
+    #[test]
+    fn walls_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(&folder.path().join("a.hdf5"), |_| {}, |_, _, _| 1.0);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let (periodic, wall) = (b"PERIODIC", b"WALL\0\0\0\0");
+        let at = bytes.windows(8).position(|window| window == periodic).expect("the condition is in the file");
+        bytes[at..at + 8].copy_from_slice(wall);
+        std::fs::write(&path, bytes).unwrap();
+        let message = Files::open(&source(&[path]), &expected()).err().expect("walls").to_string();
+        assert!(message.contains("bc_type \"WALL\"") && message.contains("must be periodic"), "{message}");
+    }
+
+    #[test]
+    fn a_value_that_is_no_number_is_refused_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let nan = |s, t, x| if (s, t, x) == (1, 6, 3) { f64::NAN } else { 1.0 };
+        let path = file(&folder.path().join("a.hdf5"), |_| {}, nan);
+        let files = Files::open(&source(&[path]), &expected()).unwrap();
+        assert!(files.read(1, 0..3, |_, _| Ok(())).is_ok());
+        let message = files.read(1, 0..4, |_, _| Ok(())).unwrap_err().to_string();
+        assert!(message.contains("u: sample 1, frame 6: NaN, must be finite"), "{message}");
+    }
+
+    #[test]
+    fn the_fingerprint_tells_contents_apart_and_not_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b, c] = [("a", 1.0), ("b", 1.0), ("c", 2.0)]
+            .map(|(name, x)| file(&folder.path().join(name), |_| {}, |_, _, _| x))
+            .map(|path| source(&[path]).fingerprint().unwrap());
+        assert!(a == b && a != c);
+    }
+
+    #[test]
+    fn one_file_may_be_given_without_a_list() {
+        let source: Source = toml::from_str("files = \"a.hdf5\"").unwrap();
+        assert_eq!(source, super::tests::source(&["a.hdf5".into()]));
+        let two: Source = toml::from_str("files = [\"a.hdf5\", \"b.hdf5\"]\nstarts = [0, 1, 2]").unwrap();
+        assert_eq!((two.files.len(), two.starts), (2, Some([0, 1, 2])));
+        assert!(toml::from_str::<Source>("files = 3").is_err());
+    }
+}

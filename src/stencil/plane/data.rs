@@ -329,6 +329,77 @@ mod tests {
     }
 
     #[test]
+    fn frames_of_a_file_are_those_of_the_seeds_it_was_made_from() {
+        use crate::data::well::{FieldSpec, Precision};
+        use crate::stencil::files::tests::{file, source};
+        let flow = Flow::default();
+        let reference = Reference { n: 32, steps: 40, warm_up: 1.0, ..Reference::default() };
+        let of = |start| trajectories(&flow, &reference, 16, 0.05, (2, 7), (3, start), 1, |_| ()).unwrap();
+        let three: Vec<Trajectories> = (0..3).map(of).collect();
+        let grid = Grid::cube(2, 32, flow.length).unwrap();
+        let derivatives = Derivatives::<f64>::plan(&grid);
+        let velocity = |omega: ndarray::ArrayView2<f64>| derivatives.biot_savart(omega.into_dyn());
+        let velocities: Vec<Vec<_>> = three.iter().map(|t| t.vorticity.outer_iter().map(velocity).collect()).collect();
+        let folder = tempfile::tempdir().unwrap();
+        for (field, rank, precision) in
+            [("vorticity", 0, Precision::F64), ("vorticity", 0, Precision::F32), ("velocity", 1, Precision::F64)]
+        {
+            let path = file(
+                &folder.path().join(format!("{field}_{precision:?}.hdf5")),
+                |header| {
+                    header.grid = grid.clone();
+                    header.fields = vec![FieldSpec::new(field, rank)];
+                    header.times = vec![2.0, 2.05, 2.1];
+                    header.samples = 2;
+                    header.precision = precision;
+                    header.equation_id = "navier_stokes_2d".to_owned();
+                    let coefficients = [("nu", 1e-3), ("drag", 0.1), ("forcing_amplitude", 1.0), ("forcing_mode", 4.0)];
+                    header.parameters.extend(coefficients.map(|(name, value)| (name.to_owned(), value)));
+                },
+                |sample, frame, place| match rank {
+                    0 => three[frame].vorticity[[sample, place / 32, place % 32]],
+                    // Components lie side by side at every point.
+                    _ => velocities[frame][sample][[place % 2, place / 64, place / 2 % 32]],
+                },
+            );
+            let files = Files::open(&source(&[path]), &expected(&flow, 0.05)).unwrap();
+            assert_eq!(files.notes().len(), 0);
+            let found = from_files(&flow, &files, 16, 0..2, (3, 1), |_| ()).unwrap();
+            let worst = |a: f64, b: f64| a.max(b.abs());
+            let frames = (&found.frames - &three[1].frames).iter().fold(0.0, |w, d| worst(w, f64::from(*d)));
+            let vorticity = (&found.vorticity - &three[1].vorticity).iter().fold(0.0, |w, d| worst(w, *d));
+            // Frames are stored in single precision, of size seven; the vorticity, of size thirty, as in the file.
+            let tolerance = if precision == Precision::F32 { 2e-5 } else { 1e-12 };
+            assert!(frames < 3e-6 && vorticity < tolerance, "{field} {precision:?}: {frames:e} {vorticity:e}");
+            assert!(from_files(&flow, &files, 64, 0..2, (3, 1), |_| ()).is_err());
+        }
+    }
+
+    #[test]
+    fn components_on_faces_are_brought_to_the_points() {
+        let length = 3.0;
+        let grid = Grid::cube(2, 16, length).unwrap();
+        let k = std::f64::consts::TAU / length;
+        let velocity =
+            |x: f64, y: f64| [(k * (2.0 * x + y)).sin() + (3.0 * k * y).cos(), -2.0 * (k * (2.0 * x + y)).sin()];
+        let omega = |x: f64, y: f64| -5.0 * k * (k * (2.0 * x + y)).cos() + 3.0 * k * (3.0 * k * y).sin();
+        // u on the right faces, v on the upper ones, as JAX-CFD stores them.
+        let offsets = [vec![1.0, 0.5], vec![0.5, 1.0]];
+        let transform = Transform::plan(&grid);
+        let h = length / 16.0;
+        let field = ArrayD::from_shape_fn(vec![2, 16, 16], |p| {
+            let offset = &offsets[p[0]];
+            velocity((p[1] as f64 + offset[0]) * h, (p[2] as f64 + offset[1]) * h)[p[0]]
+        });
+        let found = transform.inverse(Vorticity::plan(&transform, &offsets).of(field.view()).unwrap().view());
+        let exact = ArrayD::from_shape_fn(vec![16, 16], |p| omega(p[0] as f64 * h, p[1] as f64 * h));
+        // Three modes of size ten.
+        assert!((&found - &exact).iter().all(|d| d.abs() < 1e-12));
+        let message = Vorticity::plan(&transform, &offsets).of((field + 0.1).view()).unwrap_err();
+        assert!(message.contains("a mean velocity of"), "{message}");
+    }
+
+    #[test]
     fn a_random_start_is_divergence_free_with_its_speed() {
         let solver = FiniteVolume::<f64>::plan(&Flow::default(), 32, 0.0125).unwrap();
         let velocity = FilteredVelocity { peak: 4.0, max_speed: 7.0 };
