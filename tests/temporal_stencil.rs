@@ -223,7 +223,7 @@ fn a_plane_model_is_trained_and_tested_on_a_file() {
     refused("data", &["--set", "flow.forcing.mode=2"], &[name, "forcing_mode = 4", "flow.forcing.mode = 2"]);
     refused("data", &["--set", "data.dt=0.03"], &["model.interval"]);
     refused("data", &["--set", "data.dt=0.04"], &[name, "a frame every 0.05", "data.dt = 0.04"]);
-    refused("data", &["--set", "data.time=5.0"], &["data.time = 5", "needs 109 frames", "has 89", name]);
+    refused("data", &["--set", "data.time=5.0"], &["data.time = 5", "needs 101 frames", "has 89", name]);
     refused("data", &["--set", "data.train=12"], &["data.test: samples = 12..20", "16 samples", name]);
     refused("data", &["--set", "data.n=128"], &["data.n = 128", "64 points"]);
     refused("train", &[], &["data.safetensors"]);

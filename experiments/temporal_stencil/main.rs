@@ -22,6 +22,7 @@
 
 mod line;
 mod plane;
+mod runs;
 
 use std::path::Path;
 use std::process::ExitCode;

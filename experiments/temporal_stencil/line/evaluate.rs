@@ -15,7 +15,7 @@ use serde_json::json;
 use super::config::Config;
 use super::data::Test;
 use super::methods::{Prediction, finite_volume, insertion, learned, pseudo_spectral, truncated};
-use super::trained;
+use super::runs;
 use super::training::Trained;
 
 /// A method with what was measured of it.
@@ -100,8 +100,8 @@ fn mean_spectrum(fields: &ndarray::Array3<f64>) -> Array1<f64> {
 /// Prints and draws the comparison.
 pub fn evaluate(common: &Common, print: Printer) -> Result<()> {
     let config = Config::load(&common.config, &common.set)?;
-    let out = common.folder(&config.name);
-    let runs = trained(common, &config)?;
+    let runs = runs(common, &config)?;
+    let (out, runs) = (runs.out(), runs.trained()?);
     let lead = config.evaluate.windows.iter().map(|&w| config.frames(w)).max().unwrap_or(0).max(config.lead());
     let test = Test::make(&config, lead, common.threads())?;
     let truth_spectrum = mean_spectrum(&test.truth);
