@@ -274,7 +274,9 @@ fn box_of(dataset: &Dataset, expected: &Expected) -> Result<usize> {
         return Err(bad(format!("{} space axes, must be {}", grid.dim(), expected.dim)));
     }
     if let Some(&found) = grid.lengths().iter().find(|found| !agree(**found, length)) {
-        return Err(bad(format!("a period of {found} in the file, but {name} = {length}: they must agree")));
+        return Err(bad(format!(
+            "a period of {found} in the file, but {name} = {length}: they must agree (data.source.extent overrides the file)"
+        )));
     }
     let points = grid.shape()[0];
     if grid.shape().iter().any(|&n| n != points) {
@@ -323,7 +325,9 @@ fn frames_of(dataset: &Dataset, skip: f64, (name, spacing): (&str, f64)) -> Resu
     }
     let stride = (spacing / stored).round();
     if stride < 1.0 || !agree(stride * stored, spacing) {
-        return Err(bad(format!("a frame every {stored}, must divide {name} = {spacing}")));
+        return Err(bad(format!(
+            "a frame every {stored}, must divide {name} = {spacing} (data.source.dt overrides the file)"
+        )));
     }
     let left_out = (skip / stored).round();
     if (left_out * stored - skip).abs() > TOLERANCE * stored * left_out.max(1.0) {
@@ -359,9 +363,10 @@ fn equation_of(dataset: &Dataset, expected: &Expected, notes: &mut Vec<String>) 
             return Err(bad(format!("{name} = {found} in the file, but {ours} = {value}: they must agree")));
         }
     }
+    // Both components of the mean flow have one name.
+    unknown.dedup();
     if !unknown.is_empty() {
-        let path = dataset.path().display();
-        notes.push(format!("{path} does not state, so that nobody checked: {}", unknown.join(", ")));
+        notes.push(format!("{} does not state {}: not checked", dataset.path().display(), unknown.join(", ")));
     }
     Ok(())
 }
