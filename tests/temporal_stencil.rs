@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use parseval::data::well::Writer;
 use serde_json::Value;
 
 fn preset(name: &str) -> PathBuf {
@@ -199,6 +200,14 @@ fn a_line_model_is_trained_and_tested_on_a_file() {
     assert!(t80(table, "learned, seed 0") > 2.0 * t80(table, "no model"), "{table}");
     // The reference from the file's own points follows the file.
     assert!(t80(table, "perfect model from modes") > 30.0, "{table}");
+    // One value that is no number in the training, and then a sample that was not finished.
+    let (mut writer, _) = Writer::resume(&file).unwrap();
+    writer.write_part(3, 0, 5 * 128 + 7, (&[f64::NAN][..]).into()).unwrap();
+    writer.complete_sample(3, 0, 0.0).unwrap();
+    refused(&[], &[name, "u: sample 3, frame 5: NaN, must be finite"]);
+    writer.write_part(2, 0, 0, (&[0.0f64][..]).into()).unwrap();
+    drop(writer);
+    refused(&[], &[name, "sample 2 is incomplete"]);
 }
 
 #[test]
@@ -234,8 +243,9 @@ fn a_plane_model_is_trained_and_tested_on_a_file() {
     };
     succeed("data", &[]);
     succeed("train", &[]);
-    let results: Value = serde_json::from_str(&succeed("evaluate", &["--json"])).unwrap();
-    let table = &results["table"];
+    let other = format!("evaluate.flows=[{{name=\"again\",test=4,source={{files=\"{name}\",starts=[0,0,8]}}}}]");
+    let results: Value = serde_json::from_str(&succeed("evaluate", &["--json", "--set", &other])).unwrap();
+    let (table, again) = (&results["table"], &results["flows"][0]["table"]);
     // Measured: 3.10, 2.67 and 1.25, and 4 (the end) for the spectral solver from the file's own field; the intervals over
     // trajectories are a tenth of that.
     assert!(
@@ -243,6 +253,8 @@ fn a_plane_model_is_trained_and_tested_on_a_file() {
         "{table}"
     );
     assert!(t80(table, "PS-32, 20 steps") > 3.5, "{table}");
+    // Half of the same trajectories as another flow: the mean of the first four is within the spread of all eight.
+    assert!((t80(again, "learned") - t80(table, "learned")).abs() < 0.5, "{again}");
     // Every second frame of the file would do as well, but the data that were made have all.
     refused("train", &["--set", "data.dt=0.1"], &["other values", "run `temporal_stencil data` again"]);
     // What was made suffices without the file, and does not belong to another one of the same name.

@@ -23,6 +23,7 @@
 mod line;
 mod plane;
 mod runs;
+mod tensors;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -320,7 +320,8 @@ fn frames_of(dataset: &Dataset, skip: f64, (name, spacing): (&str, f64)) -> Resu
     let stored = (last - first) / (times.len() - 1) as f64;
     let expected = |index: usize| first + index as f64 * stored;
     // Times in single precision are off by more than the mean of their differences.
-    if !(stored > 0.0) || times.iter().enumerate().any(|(i, t)| (t - expected(i)).abs() > 1e-2 * stored) {
+    let even = times.iter().enumerate().all(|(i, t)| (t - expected(i)).abs() <= 1e-2 * stored);
+    if stored <= 0.0 || !even {
         return Err(bad("the times of the frames must be equally spaced".to_owned()));
     }
     let stride = (spacing / stored).round();

@@ -17,6 +17,7 @@ use super::data::Test;
 use super::methods::{Prediction, finite_volume, insertion, learned, pseudo_spectral, truncated};
 use super::runs;
 use super::training::Trained;
+use crate::tensors::load;
 
 /// A method with what was measured of it.
 struct Scored {
@@ -111,7 +112,7 @@ pub fn evaluate(common: &Common, print: Printer) -> Result<()> {
     let mut parameters = 0;
     for (seed, _, checkpoint) in &runs {
         let mut model = Trained::new(&config, *seed, 1)?;
-        model.load(&checkpoint.model)?;
+        load(&mut model.tape, &checkpoint.model)?;
         parameters = model.tape.parameters().len();
         own.push(score(&config, &test, learned(&config, &test, &mut model, format!("learned, seed {seed}"))?)?);
         if config.evaluate.long > 0.0 {

@@ -20,6 +20,7 @@ use super::config::{Config, Model};
 use super::data::{self, Data, Test};
 use super::train::{self, Precision, every, predict, window};
 use crate::runs::Trained;
+use crate::tensors;
 
 /// Frames of the data between compared frames, and the times of those.
 pub fn times(config: &Config) -> (usize, Vec<f64>) {
@@ -211,7 +212,7 @@ fn learned(
 fn load(config: &Config, trained: Option<(u64, &Checkpoint)>, threads: usize) -> Result<train::Learned> {
     let (model, mut tape) = train::model(config, trained.map_or(0, |(seed, _)| seed), threads)?;
     if let Some((_, checkpoint)) = trained {
-        train::load(&mut tape, &checkpoint.model)?;
+        tensors::load(&mut tape, &checkpoint.model)?;
     }
     Ok((model, tape))
 }
