@@ -46,7 +46,7 @@ impl Sets {
             files.require(frames, name, time)?;
             Ok(averages_of(files, config.scheme.cells, samples, frames, 0)?.0.mapv(|x| x as f32))
         };
-        // Asked for now: a test that cannot be is no news after the training.
+        // The frames of the test, before the training rather than after it.
         files.require(config.lead() + config.frames(data.test_time) + 1, "data.test_time", data.test_time)?;
         Ok(Self {
             train: read(train, 0, "data.train_time", data.train_time)?,
