@@ -211,7 +211,7 @@ fn every_recipe_in_the_repository_is_sound() {
             }
         }
     }
-    assert_eq!(recipes, 30);
+    assert_eq!(recipes, 38);
 }
 
 #[test]

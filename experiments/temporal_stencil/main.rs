@@ -11,9 +11,19 @@
 //! `case = "line"` (one dimension) or `case = "plane"` (two) heads a configuration. In two dimensions `[model]` is of the
 //! kind `interpolation` or `correction`, `[[evaluate.flows]]` are other flows to be tested on, and `evaluate.long` is the
 //! length of a free run whose energy and spectrum are compared with the truth's.
+//!
+//! With `data.source.files` the trajectories are those of files, such as `simulate` makes them:
+//!
+//! ```text
+//! cargo run --release --bin simulate -- datasets/stencil_ks.toml
+//! cargo run --release --bin temporal_stencil -- train experiments/temporal_stencil/ks_32.toml \
+//!     --set data.source.files=out/stencil_ks.hdf5
+//! ```
 
 mod line;
 mod plane;
+mod runs;
+mod tensors;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,7 +46,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Makes the trajectories of a plane case; a line case makes its own.
+    /// Makes the trajectories of a plane case, from seeds or files; a line case needs no such step.
     Data {
         #[command(flatten)]
         common: Common,
@@ -72,7 +82,7 @@ fn main() -> ExitCode {
         let case = case_of(&common.config)?;
         match (case.as_str(), &cli.command) {
             ("line", Command::Data { .. }) => {
-                Err(Error::parameter("case", case, "makes its own data: `train` at once"))
+                Err(Error::parameter("case", case, "needs no such step: `train` makes or reads its trajectories"))
             }
             ("line", Command::Train { request, .. }) => line::train(common, request, print),
             ("line", Command::Evaluate { .. }) => line::evaluate(common, print),

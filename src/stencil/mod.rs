@@ -2,8 +2,9 @@
 //!
 //! [`memory`] compresses a window of past frames into a few features a point. [`mod@line`] is the one-dimensional solver with
 //! learned fluxes (Kuramoto-Sivashinsky, Burgers); [`plane`] the staggered solver of plane incompressible flow with learned
-//! interpolation. [`metric`] tells how long a prediction stays correlated with the truth.
+//! interpolation. [`files`] brings trajectories from data sets, [`metric`] tells how long a prediction stays correlated with the truth.
 
+pub mod files;
 pub mod line;
 pub mod memory;
 pub mod metric;

@@ -5,6 +5,8 @@ use std::path::Path;
 use parseval::optim::{OptimizerConfig, Schedule as Rates};
 use parseval::run::config::{Choice, Config as Table, to_toml};
 use parseval::run::training::Schedule;
+use parseval::stencil::files::{Files, Source};
+use parseval::stencil::line::data::expected;
 use parseval::stencil::line::reference::Recipe;
 use parseval::stencil::line::{Equation, Flux, Gradient, ModelConfig};
 use parseval::{Error, Result};
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
 const CHOICES: &[Choice] = &[Choice { section: "optimizer", key: "kind" }, Choice { section: "rate", key: "kind" }];
 
 /// Values that may differ when a run is resumed: they do not change what is computed.
-pub const MAY_CHANGE: &[&str] = &["training.log_every", "training.keep", "evaluate", "data.test"];
+pub const MAY_CHANGE: &[&str] = &["training.log_every", "training.keep", "evaluate", "data.test", "data.source.files"];
 
 /// A configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,19 +51,26 @@ pub struct Scheme {
     pub dt: f64,
 }
 
-/// `[data]`: trajectories of the spectral solver.
+/// `[data]`: trajectories of the spectral solver, from seeds, or of files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// Points of the reference.
+    /// Files of trajectories. With them `warm_up`, `cut` and `amplitude` are not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Points of the reference. With files, theirs.
+    #[serde(default)]
     pub points: usize,
-    /// Its steps within one step of the scheme.
+    /// Steps of the spectral solver within one step of the scheme.
     pub steps: usize,
     /// Time left out at the start.
+    #[serde(default)]
     pub warm_up: f64,
     /// Highest mode of the random start.
+    #[serde(default)]
     pub cut: usize,
     /// Largest absolute value of the start.
+    #[serde(default)]
     pub amplitude: f64,
     /// Trajectories trained on, and their length in time.
     pub train: usize,
@@ -146,9 +155,18 @@ impl Config {
         for assignment in overrides {
             table.set(assignment)?;
         }
-        let config: Self = table.read(CHOICES)?;
+        let mut config: Self = table.read(CHOICES)?;
+        if let Some(files) = config.files()? {
+            config.data.points = files.points();
+        }
         config.check()?;
         Ok(config)
+    }
+
+    /// The files of the trajectories, if these are not made from seeds.
+    pub fn files(&self) -> Result<Option<Files>> {
+        let open = |source| Files::open(source, &expected(&self.equation, self.scheme.dt));
+        self.data.source.as_ref().map(open).transpose()
     }
 
     /// The configuration with all values that were left out.
@@ -159,6 +177,11 @@ impl Config {
     /// Frames before the first that is predicted: the window of the model.
     pub fn lead(&self) -> usize {
         self.model.past * self.model.spacing
+    }
+
+    /// Steps of the scheme in a time.
+    pub fn frames(&self, time: f64) -> usize {
+        (time / self.scheme.dt).round() as usize
     }
 
     /// How the reference is made.
@@ -182,6 +205,7 @@ impl Config {
             ("data.train", self.data.train),
             ("data.test", self.data.test),
             ("data.steps", self.data.steps),
+            ("data.cut", if self.data.source.is_some() { 1 } else { self.data.cut }),
             ("loss.batch", self.loss.batch),
             ("loss.unroll", self.loss.unroll.len()),
             ("the least of loss.unroll", self.loss.unroll.iter().map(|u| u.1).min().unwrap_or(0)),

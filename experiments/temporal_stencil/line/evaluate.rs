@@ -15,8 +15,9 @@ use serde_json::json;
 use super::config::Config;
 use super::data::Test;
 use super::methods::{Prediction, finite_volume, insertion, learned, pseudo_spectral, truncated};
-use super::trained;
+use super::runs;
 use super::training::Trained;
+use crate::tensors::load;
 
 /// A method with what was measured of it.
 struct Scored {
@@ -100,10 +101,9 @@ fn mean_spectrum(fields: &ndarray::Array3<f64>) -> Array1<f64> {
 /// Prints and draws the comparison.
 pub fn evaluate(common: &Common, print: Printer) -> Result<()> {
     let config = Config::load(&common.config, &common.set)?;
-    let out = common.folder(&config.name);
-    let runs = trained(common, &config)?;
-    let frames = |time: f64| (time / config.scheme.dt).round() as usize;
-    let lead = config.evaluate.windows.iter().map(|&w| frames(w)).max().unwrap_or(0).max(config.lead());
+    let runs = runs(common, &config)?;
+    let (out, runs) = (runs.out(), runs.trained()?);
+    let lead = config.evaluate.windows.iter().map(|&w| config.frames(w)).max().unwrap_or(0).max(config.lead());
     let test = Test::make(&config, lead, common.threads())?;
     let truth_spectrum = mean_spectrum(&test.truth);
 
@@ -112,7 +112,7 @@ pub fn evaluate(common: &Common, print: Printer) -> Result<()> {
     let mut parameters = 0;
     for (seed, _, checkpoint) in &runs {
         let mut model = Trained::new(&config, *seed, 1)?;
-        model.load(&checkpoint.model)?;
+        load(&mut model.tape, &checkpoint.model)?;
         parameters = model.tape.parameters().len();
         own.push(score(&config, &test, learned(&config, &test, &mut model, format!("learned, seed {seed}"))?)?);
         if config.evaluate.long > 0.0 {

@@ -4,10 +4,10 @@ use ndarray::{Array3, Axis, s};
 use parseval::Result;
 use parseval::autodiff::{Parameters, Tape, Var};
 use parseval::nn::{concatenate, mean_square};
-use parseval::optim::{self, Block, Ema, EmaStart, NamedTensor, Optimizer, Stateful, TensorData};
+use parseval::optim::{self, Block, Ema, EmaStart, Optimizer, Stateful};
 use parseval::run::checkpoint::{Checkpoint, Snapshot};
 use parseval::run::seed;
-use parseval::run::tensor_file::{Element, Tensor, TensorFile, Tensors};
+use parseval::run::tensor_file::Tensors;
 use parseval::run::training::{Scalars, Train};
 use parseval::stencil::line::LineModel;
 use parseval::stencil::metric::correlation;
@@ -16,6 +16,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::config::Config;
 use super::data::Sets;
+use crate::tensors::{get, put, tensor};
 
 /// A model with the tape that holds its parameters.
 pub struct Trained {
@@ -31,17 +32,6 @@ impl Trained {
         let (cells, dt) = (config.scheme.cells, config.scheme.dt);
         let model = LineModel::new(&config.equation, cells, dt, &config.model, &mut parameters, &mut rng)?;
         Ok(Self { tape: Tape::new(parameters, threads)?, model })
-    }
-
-    /// Replaces the parameters by stored ones.
-    pub fn load(&mut self, file: &TensorFile) -> Result<()> {
-        let views = self.tape.parameters().views().to_vec();
-        let stored: Vec<&[f32]> =
-            views.iter().map(|view| file.get::<f32>(&view.name, &view.shape)).collect::<Result<_>>()?;
-        self.tape.parameters_mut().assign(|name| {
-            let index = views.iter().position(|view| view.name == name)?;
-            Some((views[index].shape.as_slice(), stored[index]))
-        })
     }
 }
 
@@ -182,17 +172,9 @@ impl Train for Training<'_> {
         for view in parameters.views() {
             model.insert(view.name.clone(), tensor(&view.shape, &kept[view.offset..view.offset + view.len()]));
         }
-        let mut optimizer = Tensors::new();
-        optimizer.insert("theta".to_owned(), tensor(&[theta.len()], theta));
-        let average = self.average.iter().flat_map(Ema::state).map(|t| (format!("average.{}", t.name), t));
-        let state = self.optimizer.state().into_iter().map(|t| (format!("optimizer.{}", t.name), t));
-        for (name, t) in average.chain(state) {
-            let stored = match &t.data {
-                TensorData::F32(values) => tensor(&t.shape, values),
-                TensorData::F64(values) => tensor(&t.shape, values),
-            };
-            optimizer.insert(name, stored);
-        }
+        let mut optimizer = Tensors::from([("theta".to_owned(), tensor(&[theta.len()], theta))]);
+        put(&mut optimizer, "average.", self.average.iter().flat_map(Ema::state));
+        put(&mut optimizer, "optimizer.", self.optimizer.state());
         Snapshot { model, optimizer, ..Snapshot::default() }
     }
 
@@ -200,9 +182,9 @@ impl Train for Training<'_> {
         let file = &checkpoint.optimizer;
         let theta = self.trained.tape.parameters_mut().theta_mut();
         theta.copy_from_slice(file.get::<f32>("theta", &[theta.len()])?);
-        self.optimizer.restore(&stored(file, "optimizer", self.optimizer.state())?)?;
+        self.optimizer.restore(&get(file, "optimizer.", self.optimizer.state())?)?;
         if let Some(average) = &mut self.average {
-            average.restore(&stored(file, "average", average.state())?)?;
+            average.restore(&get(file, "average.", average.state())?)?;
         }
         Ok(())
     }
@@ -214,23 +196,4 @@ impl Train for Training<'_> {
             None => "there is no gradient".to_owned(),
         }
     }
-}
-
-/// Tensors of a file, under `prefix.NAME`, that replace known ones.
-fn stored(file: &TensorFile, prefix: &str, known: Vec<NamedTensor>) -> Result<Vec<NamedTensor>> {
-    known
-        .into_iter()
-        .map(|t| {
-            let name = format!("{prefix}.{}", t.name);
-            let data = match t.data {
-                TensorData::F32(_) => TensorData::F32(file.get::<f32>(&name, &t.shape)?.to_vec()),
-                TensorData::F64(_) => TensorData::F64(file.get::<f64>(&name, &t.shape)?.to_vec()),
-            };
-            Ok(NamedTensor { name: t.name, shape: t.shape, data })
-        })
-        .collect()
-}
-
-fn tensor<T: Element>(shape: &[usize], values: &[T]) -> Tensor {
-    Tensor::new(shape, values.to_vec()).expect("a tensor has as many values as its shape says")
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use parseval::optim::{OptimizerConfig, Schedule as Rates};
 use parseval::run::config::{Choice, Config as Table, to_toml};
 use parseval::run::training::Schedule;
-use parseval::stencil::plane::data::Reference;
+use parseval::stencil::files::{Files, Source};
+use parseval::stencil::plane::data::{Reference, expected};
 use parseval::stencil::plane::training::{GradientMode, Stage, unroll};
 use parseval::stencil::plane::{CorrectionConfig, Flow, Kolmogorov, ModelConfig};
 use parseval::{Error, Result};
@@ -20,7 +21,8 @@ const CHOICES: &[Choice] = &[
 
 /// Values that may differ when a run is resumed: they do not change what is computed. Models of another kind have other
 /// keys; runs from before there were kinds lack it.
-pub const MAY_CHANGE: &[&str] = &["data.path", "training.log_every", "training.keep", "evaluate", "model.kind"];
+pub const MAY_CHANGE: &[&str] =
+    &["data.path", "data.source.files", "training.log_every", "training.keep", "evaluate", "model.kind"];
 
 /// A configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,8 +82,12 @@ impl Model {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// File.
+    /// File that `temporal_stencil data` makes.
     pub path: PathBuf,
+    /// Files of the flow on a finer grid. With them `reference`, `test_reference` and `seed` are not used, other flows
+    /// apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// Cells along an axis.
     pub n: usize,
     /// Solver step, and time between frames.
@@ -175,6 +181,9 @@ pub struct OtherFlow {
     /// Solver of the truth, before its points are multiplied by `boxes`.
     #[serde(default)]
     pub reference: Option<Reference>,
+    /// Files of the truth, whose samples from `starts[2]` on are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// Trajectories.
     #[serde(default)]
     pub test: Option<usize>,
@@ -233,9 +242,25 @@ impl Config {
         self.data.test_reference.as_ref().unwrap_or(&self.data.reference)
     }
 
+    /// The files of the trajectories, if these are not made from seeds.
+    pub fn files(&self) -> Result<Option<Files>> {
+        let open = |source| Files::open(source, &expected(&self.flow, self.data.dt));
+        self.data.source.as_ref().map(open).transpose()
+    }
+
     /// Frames of a training trajectory.
     pub fn frames(&self) -> usize {
         (self.data.time / self.data.dt).round() as usize + 1
+    }
+
+    /// Frames of a trajectory of a validation or test, which begins with the past.
+    pub fn long(&self) -> usize {
+        self.frames() + self.data.past - 1
+    }
+
+    /// Trajectories for validation that are kept: of seeds at least one, on which the seeds of the test rest.
+    pub fn valid(&self) -> usize {
+        if self.data.source.is_some() { self.data.valid } else { self.data.valid.max(1) }
     }
 
     /// The configuration of a test on another flow: its data have no other part.
@@ -256,6 +281,7 @@ impl Config {
         data.test = other.test.unwrap_or(data.test);
         data.time = other.time.unwrap_or(data.time);
         data.seed = other.seed;
+        data.source = other.source.clone();
         data.reference = other.reference.unwrap_or(*self.test_reference());
         data.reference.n *= boxes;
         data.test_reference = None;

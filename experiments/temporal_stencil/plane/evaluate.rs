@@ -4,21 +4,23 @@ use ndarray::{Array5, ArrayView3, ArrayView5, s};
 use parseval::autodiff::Tape;
 use parseval::plot::{Axis, Curve, Figure, LinePlot, Symbol};
 use parseval::run::checkpoint::Checkpoint;
+use parseval::run::command::Common;
 use parseval::run::report::Report;
 use parseval::run::seeds::Statistics;
 use parseval::run::table::{Cell, Table};
-use parseval::run::{Printer, RunDirectory, metrics};
+use parseval::run::{Printer, metrics};
 use parseval::stencil::metric::{Horizon, horizon_of_mean};
 use parseval::stencil::plane::metric;
 use parseval::stencil::plane::{CorrectionConfig, CorrectionMode, LearnedSolver};
 use parseval::{Error, Result};
 use serde_json::json;
 
-use super::Experiment;
 use super::classical::{self, Run, last_frames, seconds};
 use super::config::{Config, Model};
 use super::data::{self, Data, Test};
 use super::train::{self, Precision, every, predict, window};
+use crate::runs::Trained;
+use crate::tensors;
 
 /// Frames of the data between compared frames, and the times of those.
 pub fn times(config: &Config) -> (usize, Vec<f64>) {
@@ -112,9 +114,6 @@ enum Kind {
     Base,
     Learned,
 }
-
-/// Seed, folder and parameters of the trained models.
-type Trained = (u64, RunDirectory, Checkpoint);
 
 /// All methods on one test.
 struct Results {
@@ -213,7 +212,7 @@ fn learned(
 fn load(config: &Config, trained: Option<(u64, &Checkpoint)>, threads: usize) -> Result<train::Learned> {
     let (model, mut tape) = train::model(config, trained.map_or(0, |(seed, _)| seed), threads)?;
     if let Some((_, checkpoint)) = trained {
-        train::load(&mut tape, &checkpoint.model)?;
+        tensors::load(&mut tape, &checkpoint.model)?;
     }
     Ok((model, tape))
 }
@@ -283,12 +282,15 @@ fn stability(config: &Config, data: &Data, seed: u64, (model, mut tape): train::
     })
 }
 
-pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
-    let Experiment { config, out, threads, json, quiet } = experiment;
+/// Prints and draws correlation times, spectra and costs beside classical solvers.
+pub fn evaluate(common: &Common, print: Printer) -> Result<()> {
+    let config = &Config::load(&common.config, &common.set)?;
+    let threads = common.threads();
     let data = data::read(config)?;
-    let runs = experiment.trained()?;
+    let runs = super::runs(common, config)?;
+    let (out, runs) = (runs.out(), runs.trained()?);
     let parameters = train::model(config, 0, 1)?.1.parameters().len();
-    let results = Results::of(config, &data.test, &runs, *threads)?;
+    let results = Results::of(config, &data.test, &runs, threads)?;
     let title = |config: &Config, name: &str| {
         format!("{name}: {} trajectories, {} cells, {parameters} parameters", config.data.test, config.data.n)
     };
@@ -296,14 +298,14 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
     let mut others = Vec::new();
     for flow in &config.evaluate.flows {
         let other = config.on(flow)?;
-        let test = data::test_alone(&other, *threads, *quiet)?;
-        let table = Results::of(&other, &test, &runs, *threads)?.table(title(&other, &flow.name))?;
+        let test = data::test_alone(&other, threads, common.quiet)?;
+        let table = Results::of(&other, &test, &runs, threads)?.table(title(&other, &flow.name))?;
         others.push((&flow.name, table));
     }
     let mut stable = Vec::new();
     if config.evaluate.long > 0.0 {
         for (seed, _, checkpoint) in &runs {
-            stable.push(stability(config, &data, *seed, load(config, Some((*seed, checkpoint)), *threads)?)?);
+            stable.push(stability(config, &data, *seed, load(config, Some((*seed, checkpoint)), threads)?)?);
         }
     }
 
@@ -334,7 +336,7 @@ pub fn evaluate(experiment: &Experiment, print: Printer) -> Result<()> {
         report.provenance(run)?;
     }
     report.save(&out.join("report.html"))?;
-    if *json {
+    if common.json {
         return print.line(values);
     }
     print.line(table.text())?;

@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 
 use ndarray::{Array5, ArrayView5, s};
 use parseval::autodiff::{Parameters, Tape};
-use parseval::optim::{NamedTensor, TensorData};
 use parseval::run::checkpoint::{Checkpoint, Snapshot};
 use parseval::run::seed;
-use parseval::run::tensor_file::{Tensor, TensorFile, Tensors};
+use parseval::run::tensor_file::Tensors;
 use parseval::run::training::{Scalars, Train};
 use parseval::stencil::plane::training::{Trainer, unroll};
 use parseval::stencil::plane::{Correction, FiniteVolume, LearnedSolver, Symmetry, TemporalStencil, metric};
@@ -17,6 +16,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::config::{Config, Model};
 use super::data::Data;
+use crate::tensors::{get, load, put, tensor};
 
 /// Single precision: the errors of a coarse model are far above its round-off.
 pub type Precision = f32;
@@ -48,18 +48,6 @@ pub fn model(config: &Config, run_seed: u64, threads: usize) -> Result<Learned> 
         }
     };
     Ok((model, Tape::new(parameters, threads)?))
-}
-
-/// Replaces the parameters of a tape by stored ones.
-pub fn load(tape: &mut Tape<Precision>, file: &TensorFile) -> Result<()> {
-    let mut stored = Vec::new();
-    for view in tape.parameters().views() {
-        let values = file.get::<Precision>(&view.name, &view.shape)?;
-        stored.push((view.name.clone(), view.shape.clone(), values.to_vec()));
-    }
-    tape.parameters_mut().assign(|name| {
-        stored.iter().find(|(n, ..)| n == name).map(|(_, shape, values)| (shape.as_slice(), values.as_slice()))
-    })
 }
 
 /// Window of states that ends with the present, frame `past - 1` of `truth: [sample, time, 2, n, n]`.
@@ -190,36 +178,18 @@ impl Train for Training<'_> {
     fn save(&self) -> Snapshot {
         let parameters = self.trainer.parameters().tensors();
         let model: Tensors = parameters.map(|(name, shape, values)| (name.to_owned(), tensor(shape, values))).collect();
-        let optimizer = self.trainer.optimizer_state().into_iter();
-        let optimizer = optimizer.map(|t| {
-            let stored = match &t.data {
-                TensorData::F32(values) => tensor(&t.shape, values),
-                TensorData::F64(values) => tensor(&t.shape, values),
-            };
-            (t.name, stored)
-        });
-        Snapshot { model, optimizer: optimizer.collect(), ..Snapshot::default() }
+        let mut optimizer = Tensors::new();
+        put(&mut optimizer, "", self.trainer.optimizer_state());
+        Snapshot { model, optimizer, ..Snapshot::default() }
     }
 
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         load(self.trainer.parts().1, &checkpoint.model)?;
-        let mut state = Vec::new();
-        for known in self.trainer.optimizer_state() {
-            let (name, shape) = (known.name.clone(), known.shape.clone());
-            let data = match known.data {
-                TensorData::F32(_) => TensorData::F32(checkpoint.optimizer.get::<f32>(&name, &shape)?.to_vec()),
-                TensorData::F64(_) => TensorData::F64(checkpoint.optimizer.get::<f64>(&name, &shape)?.to_vec()),
-            };
-            state.push(NamedTensor { name, shape, data });
-        }
+        let state = get(&checkpoint.optimizer, "", self.trainer.optimizer_state())?;
         self.trainer.optimizer().restore(&state)
     }
 
     fn diagnose(&self) -> String {
         self.trainer.worst_gradient()
     }
-}
-
-fn tensor<T: parseval::run::tensor_file::Element>(shape: &[usize], values: &[T]) -> Tensor {
-    Tensor::new(shape, values.to_vec()).expect("a tensor has as many values as its shape says")
 }

@@ -10,11 +10,12 @@
 //! present and past frames, `g` an optional learned addition. Averaging over cells commutes with `L`, so all errors of the
 //! step are those of the flux, which is what is learned.
 //!
-//! [`Equation`] → [`FluxStep`] → [`LineModel`] → [`mod@reference`] (exact cell averages from the spectral core) and
-//! [`FiniteVolume`] (what there is without learning).
+//! [`Equation`] → [`FluxStep`] → [`LineModel`] → [`mod@reference`] (exact cell averages from the spectral core), [`data`]
+//! (the same from data sets) and [`FiniteVolume`] (what there is without learning).
 
 mod circulant;
 mod classical;
+pub mod data;
 mod equation;
 mod history;
 mod model;

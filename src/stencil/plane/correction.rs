@@ -230,18 +230,7 @@ impl<T: Real> LearnedSolver<T> for Correction<T> {
     }
 
     fn rollout(&self, tape: &mut Tape<T>, window: &[Var], steps: usize, between: &mut Between<T>) -> Result<Vec<Var>> {
-        let &[mut state] = window else {
-            return Err(Error::parameter("states of the window", window.len(), "must be 1"));
-        };
-        let mut results = Vec::with_capacity(steps);
-        for step in 0..steps {
-            let next = self.record(tape, state)?;
-            results.push(next);
-            if step + 1 < steps {
-                state = between(tape, step, next)?;
-            }
-        }
-        Ok(results)
+        learned::repeat(tape, window, steps, between, |tape, state| self.record(tape, state))
     }
 
     fn predict(
@@ -251,9 +240,7 @@ impl<T: Real> LearnedSolver<T> for Correction<T> {
         steps: usize,
         observe: &mut dyn FnMut(usize, &[T]) -> Result<()>,
     ) -> Result<()> {
-        if window.len() != 1 {
-            return Err(Error::parameter("states of the window", window.len(), "must be 1"));
-        }
+        learned::check_window(window.len(), 1)?;
         let len = self.state().iter().product();
         for step in 1..=steps {
             self.advance(tape, &mut window[0]).map_err(|error| match error {

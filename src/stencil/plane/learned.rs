@@ -53,10 +53,7 @@ pub trait LearnedSolver<T: Real> {
         steps: usize,
         observe: &mut dyn FnMut(usize, &[T]) -> Result<()>,
     ) -> Result<()> {
-        if window.len() != self.window() {
-            let rule = format!("must be {}", self.window());
-            return Err(Error::parameter("frames of the window", window.len(), rule));
-        }
+        check_window(window.len(), self.window())?;
         let (shape, mut done) = (self.state(), 0);
         let len = shape.iter().product();
         while done < steps {
@@ -86,6 +83,34 @@ pub trait LearnedSolver<T: Real> {
     fn decode(&self, states: &[T]) -> Vec<T> {
         states.to_vec()
     }
+}
+
+/// Fails if a window has another number of states than the solver takes.
+pub(super) fn check_window(states: usize, expected: usize) -> Result<()> {
+    match states == expected {
+        true => Ok(()),
+        false => Err(Error::parameter("states of the window", states, format!("must be {expected}"))),
+    }
+}
+
+/// The rollout of a solver that steps from one state by `record`.
+pub(super) fn repeat<T: Real>(
+    tape: &mut Tape<T>,
+    window: &[Var],
+    steps: usize,
+    between: &mut Between<T>,
+    record: impl Fn(&mut Tape<T>, Var) -> Result<Var>,
+) -> Result<Vec<Var>> {
+    check_window(window.len(), 1)?;
+    let (mut state, mut results) = (window[0], Vec::with_capacity(steps));
+    for step in 0..steps {
+        let next = record(tape, state)?;
+        results.push(next);
+        if step + 1 < steps {
+            state = between(tape, step, next)?;
+        }
+    }
+    Ok(results)
 }
 
 /// Fails if a value of samples of `len` values is not finite after `step` steps of `dt`.

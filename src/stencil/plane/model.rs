@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::history::Features;
-use super::learned::{Between, LearnedSolver};
+use super::learned::{self, Between, LearnedSolver};
 use super::tower::Tower;
 use super::{FiniteVolume, Stencil};
 use crate::autodiff::{Parameters, Tape, Var};
@@ -190,10 +190,11 @@ impl<T: Real> LearnedSolver<T> for TemporalStencil<T> {
     }
 
     fn rollout(&self, tape: &mut Tape<T>, window: &[Var], steps: usize, between: &mut Between<T>) -> Result<Vec<Var>> {
+        learned::check_window(window.len(), self.window())?;
         let mut frames: VecDeque<Var> = window.iter().copied().collect();
         let (mut results, mut logits) = (Vec::with_capacity(steps), None);
         for step in 0..steps {
-            let state = *frames.back().ok_or_else(|| Error::parameter("frames of the window", 0, "must be >= 1"))?;
+            let state = *frames.back().expect("the window is not empty");
             let (evaluate, slice) = self.turn(step);
             if evaluate {
                 logits = Some(self.logits(tape, frames.make_contiguous())?);
@@ -328,7 +329,7 @@ mod tests {
     fn windows_of_another_length_and_blow_ups_are_named() {
         let (model, mut tape) = model(&small());
         let error = model.predict(&mut tape, &mut window(3), 1, &mut |_, _| Ok(())).unwrap_err().to_string();
-        assert_eq!(error, "frames of the window = 3 is not allowed: must be 4");
+        assert_eq!(error, "states of the window = 3 is not allowed: must be 4");
         let mut wild: VecDeque<Vec<f64>> =
             window(4).into_iter().map(|f| f.iter().map(|x| 1e200 * x).collect()).collect();
         let error = model.predict(&mut tape, &mut wild, 5, &mut |_, _| Ok(())).unwrap_err();

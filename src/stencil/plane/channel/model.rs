@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::super::learned::{Between, LearnedSolver};
+use super::super::learned::{self, Between, LearnedSolver};
 use super::super::tower::Tower;
 use super::{Channel, Stencil};
 use crate::autodiff::{Cotangent, Operation, Parameters, Record, Tape, Tensor, Var, Workers};
@@ -102,19 +102,10 @@ impl<T: Real> LearnedSolver<T> for ChannelStencil<T> {
     }
 
     fn rollout(&self, tape: &mut Tape<T>, window: &[Var], steps: usize, between: &mut Between<T>) -> Result<Vec<Var>> {
-        let &[mut state] = window else {
-            return Err(Error::parameter("states of the window", window.len(), "must be 1"));
-        };
-        let mut results = Vec::with_capacity(steps);
-        for step in 0..steps {
+        learned::repeat(tape, window, steps, between, |tape, state| {
             let logits = self.logits(tape, state)?;
-            let next = self.channel.record_learned(tape, self.config.stencil, state, logits)?;
-            results.push(next);
-            if step + 1 < steps {
-                state = between(tape, step, next)?;
-            }
-        }
-        Ok(results)
+            self.channel.record_learned(tape, self.config.stencil, state, logits)
+        })
     }
 }
 
