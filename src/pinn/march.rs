@@ -672,8 +672,7 @@ mod tests {
             let problem = Problem { network, ..burgers.clone() };
             error(&problem, &run(&problem, options), 0.4, 512, 1e-3)
         });
-        println!("{errors:?}");
-        // Measured: BUMPS
+        // Measured: 2.3e-4 and 1.0e-5, with 200 units each.
         assert!(10.0 * errors[1] < errors[0] && errors[1] < 1e-4, "{errors:?}");
     }
 
