@@ -44,7 +44,7 @@ pub struct Marching {
     pub steps: usize,
     /// Steps after which the points are drawn again; 0 for never.
     pub redraw: usize,
-    /// Share of points that are drawn where the residual is large.
+    /// Share of points that are drawn where the residual is large, each time that they are drawn again.
     pub adaptive: f64,
     /// Parts of a window that are opened one after the other, each when the residual of those before is small; 1 trains
     /// the whole window at once.
