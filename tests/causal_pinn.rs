@@ -133,6 +133,8 @@ fn bad_input_is_refused_by_name() {
         ("initial={kind=\"file\",path=\"none.npy\"}", "none.npy"),
         ("march.ends=[0.5,0.25]", "march.ends = [0.5, 0.25] is not allowed: must be positive and ascending"),
         ("network.width=0", "width = 0 is not allowed"),
+        ("march.features={state={}}", "march.features = state is not allowed: must be uniform unless"),
+        ("march.features={state={width=1.0}}", "unknown key `width`"),
         ("inverse={unknown=['mu'],guess=[1.0],samples=10,weight=1.0}", "must be one of advection, nu"),
     ] {
         let output = run(&dir.path().join("run"), "small_burgers", "train", &["--set", assignment]);

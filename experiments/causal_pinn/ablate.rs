@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use parseval::optim::{Damping, Factorization, GaussNewtonOptions, Scaling};
-use parseval::pinn::{Architecture, CausalMarch, Lifting, March, Marching, NOTICE, Parity, Solution, Train};
+use parseval::pinn::{Architecture, CausalMarch, Features, Lifting, March, Marching, NOTICE, Parity, Solution, Train};
 use parseval::run::seeds::{Seeds, Statistics};
 use parseval::run::table::{Cell, Table};
 use parseval::run::{Interrupt, Printer, Progress, seed};
@@ -51,7 +51,8 @@ fn last_layer(config: &mut Config) {
         first_damping: 1e-24,
         ..config.march.optimizer
     };
-    config.march = Marching { train: Train::LastLayer, warm_start: false, steps: 8, redraw: 0, ..config.march.clone() };
+    let (train, features) = (Train::LastLayer, Features::Uniform);
+    config.march = Marching { train, features, warm_start: false, steps: 8, redraw: 0, ..config.march.clone() };
 }
 
 pub fn ablate(experiment: &Experiment, seeds: &Seeds, print: Printer) -> Result<()> {

@@ -170,6 +170,7 @@ impl Config {
             return Ok(());
         }
         let problem = self.problem()?;
+        self.march.features.check(&problem)?;
         let equation = problem.equation()?;
         problem.state()?;
         problem.plan([0.0, 1.0], 1)?;

@@ -12,7 +12,7 @@
 //! * [`Equation`] is the trait for an equation of one's own, [`Polynomial`] a sum of products of derivatives.
 //! * [`Problem`] puts equation, interval, initial state and the form of the solution together; [`March`] solves it;
 //!   [`Solution`] is evaluated anywhere, with derivatives, and stored as tensors.
-//! * [`Train`] chooses the unknowns of a window: all parameters, or the last layer of a wide network of random features.
+//! * [`Train`] chooses the unknowns of a window: all parameters, or the last layer of a wide network of random [`Features`].
 //! * [`March::identify`] finds unknown coefficients from samples, with their uncertainty.
 //! * [`Reference`] is the classical solution of the same problem.
 //! * [`CausalMarch`] is the published training with exponential causal weights, for comparison. A patent application
@@ -50,6 +50,7 @@ mod ansatz;
 mod causal;
 mod covariance;
 mod equation;
+mod features;
 mod fit;
 mod initial;
 pub mod lagrangian;
@@ -65,6 +66,7 @@ pub use ansatz::{Lifting, Parity, Window};
 pub use causal::{Causal, CausalMarch, CausalProgress, NOTICE, causal_weights};
 pub use covariance::deviations;
 pub use equation::{Equation, Polynomial, Term};
+pub use features::{Bumps, Features};
 pub use initial::{Initial, Interval};
 pub use march::{Identified, March, Marching, Progress, Train};
 pub use reference::{Places, Reference};

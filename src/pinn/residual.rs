@@ -3,9 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-
 use super::Equation;
 use super::ansatz::{Parity, Window};
 use crate::autodiff::Workers;
@@ -17,7 +14,7 @@ use crate::optim::LeastSquares;
 ///
 /// For an ordinary differential equation there is no `x`, and points are times.
 pub struct Network {
-    blueprint: Blueprint,
+    pub(super) blueprint: Blueprint,
     jets: Jets<f64>,
     workers: Workers<f64>,
     parity: Parity,
@@ -65,29 +62,6 @@ impl Network {
     /// Random parameters to start from.
     pub fn random(&self, seed: u64) -> Vec<f64> {
         self.blueprint.parameters(seed).theta().to_vec()
-    }
-
-    /// Random parameters whose last layer is zero, and where its parameters begin: those before make random features.
-    ///
-    /// Biases are uniform within the sums of the absolute weights of their unit, so that units switch at places all over the domain.
-    pub fn features(&self, seed: u64) -> (Vec<f64>, usize) {
-        let parameters = self.blueprint.parameters::<f64>(seed);
-        let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_add(1));
-        let mut theta = parameters.theta().to_vec();
-        let of = |name: &str| parameters.views().iter().find(|view| view.name == name);
-        for bias in parameters.views().iter().filter(|view| view.name.ends_with(".bias")) {
-            let weight = of(&bias.name.replace(".bias", ".weight")).expect("a layer has weights and biases");
-            let inputs = weight.len() / bias.len();
-            for unit in 0..bias.len() {
-                let weights = &theta[weight.offset + unit * inputs..][..inputs];
-                let bound: f64 = weights.iter().map(|w| w.abs()).sum();
-                theta[bias.offset + unit] = rng.random_range(-1.0..1.0) * bound;
-            }
-        }
-        let [.., weight, _] = parameters.views() else { unreachable!("a network has a last layer") };
-        let last = weight.offset;
-        theta[last..].fill(0.0);
-        (theta, last)
     }
 
     /// Highest derivative in `x`.
