@@ -140,9 +140,9 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let is_beginning = |candidate: &str| word.len() >= 3 && candidate.starts_with(word);
     let score = |candidate: &str| if is_beginning(candidate) { 1 } else { distance(word, candidate) };
     let mut scored: Vec<_> = candidates.into_iter().map(|c| (score(c), c)).filter(|(d, _)| *d <= reach).collect();
-    scored.sort_by_key(|(d, _)| *d);
+    scored.sort_by_key(|(d, candidate)| (*d, candidate.len()));
     match scored[..] {
-        [(first, _), (second, _), ..] if first == second => None,
+        [(first, a), (second, b), ..] if first == second && !b.starts_with(a) => None,
         _ => scored.first().map(|(_, c)| *c),
     }
 }
@@ -367,6 +367,8 @@ mod tests {
         assert_eq!(nearest("lenght", ["length", "n"]), Some("length"));
         assert_eq!(nearest("viscosity", ["nu", "drag"]), None);
         assert_eq!(nearest("kuramoto", ["burgers", "kuramoto_sivashinsky"]), Some("kuramoto_sivashinsky"));
+        // Of a name and longer ones that begin with it, the name.
+        assert_eq!(nearest("kura", ["kuramoto_integral", "kuramoto"]), Some("kuramoto"));
         assert_eq!(nearest("etdrk5", ["etdrk2", "etdrk3", "ifrk4"]), None);
     }
 }
